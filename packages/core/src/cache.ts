@@ -1,0 +1,122 @@
+import type { KvBatch } from "./batch.ts";
+import type { Encoder } from "./encoder.ts";
+import type { HostCache } from "./host-cache.ts";
+import type { CacheLayout } from "./layout.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Index of a sequence in the cache's tables, given by `open` or `fork` and reused after `close`. */
+export type SequenceSlot = number;
+
+/** Kept slots per row in CSR form: row r keeps indices[indptr[r]] … ascending. */
+export interface KeepSet {
+  /** u32 [numRows + 1]. */
+  readonly indptr: Tensor;
+  /** u32, at least indptr[numRows] entries. */
+  readonly indices: Tensor;
+}
+
+export interface ArenaStats {
+  readonly blockBytes: number;
+  readonly totalBlocks: number;
+  readonly freeBlocks: number;
+  /** Blocks held only by the prefix index: given back when somebody needs them. */
+  readonly reclaimableBlocks: number;
+  /** Blocks promised by `reserve` and not yet taken. */
+  readonly reservedBlocks: number;
+}
+
+export interface CacheStats {
+  readonly arenas: readonly ArenaStats[];
+  /** Bytes of all blocks that sequences or the prefix index hold. */
+  readonly residentBytes: number;
+  readonly capacityBytes: number;
+  readonly sequences: number;
+}
+
+export interface SequenceStats {
+  /** Tokens cached per row [numRows]; an upper bound on a device, exact on the host. */
+  readonly lengths: Uint32Array;
+  readonly blocks: number;
+  /** Bytes of the blocks that the sequence's tables name; shared blocks count for each holder. */
+  readonly residentBytes: number;
+  readonly nextPosition: number;
+}
+
+/** Names a prompt for reuse: two keys share a prefix while namespace and token ids agree. */
+export interface PrefixKey {
+  /** Model, weight format and caller's salt: prefixes never cross namespaces. */
+  readonly namespace: string;
+  readonly tokenIds: Int32Array;
+}
+
+/**
+ * Prefixes of earlier prompts. An uncompressed prefix is a hash chain of block groups (all rows of
+ * `blockSize` tokens); a compressed one is a single entry keyed by the whole prompt and the plan.
+ */
+export interface PrefixIndex {
+  /** Tokens (whole blocks, ≤ limit) of the longest uncompressed prefix; no side effect. */
+  lookup(key: PrefixKey, limit: number): number;
+  /** Fills an empty sequence with shared blocks of that prefix and returns its tokens. */
+  adopt(sequence: SequenceSlot, key: PrefixKey, limit: number): number;
+  /** Publishes the whole blocks of the sequence's first `tokens` tokens; it must be uncompressed. */
+  publish(sequence: SequenceSlot, key: PrefixKey, tokens: number): void;
+  /** Publishes a compressed sequence as one entry. */
+  publishCompressed(sequence: SequenceSlot, key: PrefixKey, planFingerprint: string): void;
+  /** Fills an empty sequence from the compressed entry of exactly this prompt and plan. */
+  adoptCompressed(sequence: SequenceSlot, key: PrefixKey, planFingerprint: string): boolean;
+  /** Forgets everything (or a namespace) and gives its blocks back. */
+  clear(namespace?: string): void;
+}
+
+/**
+ * Owns blocks, tables, lengths and positions of all sequences. `@kvcache/paged` implements it over
+ * host memory; a device backend brings its own. One writer at a time: no call while a step runs.
+ */
+export interface CacheManager {
+  readonly layout: CacheLayout;
+  readonly maxSequences: number;
+  /** The memory itself, where it lives on the host. */
+  readonly host: HostCache | undefined;
+
+  /** Opens an empty sequence. Throws `out-of-blocks` when all slots are taken. */
+  open(): SequenceSlot;
+  /** Frees everything the sequence holds. */
+  close(sequence: SequenceSlot): void;
+  /** A second sequence with the same contents; blocks are shared and copied on first write. */
+  fork(sequence: SequenceSlot): SequenceSlot;
+
+  /** Upper bound of blocks, over all rows and per arena, that appending `tokens` tokens takes. */
+  blocksToAppend(sequence: SequenceSlot, tokens: number): readonly number[];
+  /** Whether blocks (per arena) are free or reclaimable beyond what is reserved. */
+  canTake(blocks: readonly number[]): boolean;
+  /** Promises room for `tokens` more tokens; `append` draws on it. Throws `out-of-blocks`. */
+  reserve(sequence: SequenceSlot, tokens: number): void;
+  /**
+   * Makes room for `tokens` tokens at the end of every row and gives them the positions
+   * nextPosition …; the forward pass writes their keys and values. Throws `out-of-blocks` and
+   * changes nothing when the pool is too small.
+   */
+  append(sequence: SequenceSlot, tokens: number): void;
+  /** Removes every entry with a position ≥ `position` and continues there. */
+  truncate(sequence: SequenceSlot, position: number): void;
+  /** Gives back whole blocks of sliding-window layers that no later query can see. */
+  releaseOutOfWindow(sequence: SequenceSlot): void;
+  /**
+   * Keeps `keep` of the batch's rows, moves survivors together, gives freed blocks back. Shared
+   * blocks are rewritten out of place. Call it after the encoder that made `keep` was submitted.
+   */
+  compact(encoder: Encoder, batch: KvBatch, keep: KeepSet): Promise<void>;
+
+  /**
+   * Everything the sequence holds (entries, positions, sums, window queries) as one versioned,
+   * checksummed buffer: the payload of swap-out and of snapshot files.
+   */
+  exportSequence(sequence: SequenceSlot): Uint8Array;
+  /** Opens a sequence from such a buffer. Throws `invalid-file` when it was made for another layout. */
+  importSequence(bytes: Uint8Array): SequenceSlot;
+
+  readonly prefixes: PrefixIndex;
+  sequenceStats(sequence: SequenceSlot): SequenceStats;
+  stats(): CacheStats;
+  dispose(): void;
+}

@@ -1,0 +1,19 @@
+import { existsSync } from "node:fs";
+import { defineConfig } from "tsup";
+
+// Every package runs `tsup --config <root>/tsup.config.ts`; the working directory is the package.
+const app = existsSync("src/main.ts");
+const worker = existsSync("src/worker.ts") ? ["src/worker.ts"] : [];
+
+export default defineConfig({
+  entry: [app ? "src/main.ts" : "src/index.ts", ...worker],
+  format: ["esm"],
+  target: "es2023",
+  platform: app ? "node" : "neutral",
+  dts: app ? false : { entry: "src/index.ts", compilerOptions: { ignoreDeprecations: "6.0" } },
+  sourcemap: true,
+  clean: true,
+  treeshake: true,
+  external: [/^node:/],
+  loader: { ".wgsl": "text" },
+});
