@@ -21,12 +21,34 @@ export type Signal =
   | { readonly kind: "chunkQueries" }
   /** Inputs of the attention blocks of the running chunk. */
   | { readonly kind: "hidden" }
-  /** Per slot maximum attention in an extra forward pass over `replay` tokens with a read-only cache. */
-  | { readonly kind: "replay"; readonly reduce: "max" | "sum" }
+  /**
+   * Per slot the maximum (or sum) of attention in extra forward passes over given tokens; their own
+   * entries leave the cache again. Read like `attentionSums`.
+   */
+  | {
+      readonly kind: "replay";
+      readonly reduce: "max" | "sum";
+      readonly passes: (context: ReplayContext) => readonly ReplayPass[];
+    }
   /** Channel-wise minimum and maximum of the keys of each block. */
   | { readonly kind: "blockBounds" }
   /** Attention output per head and the residual stream; profiling runs only. */
   | { readonly kind: "headOutputs" };
+
+/** What a policy may build its replay passes from. */
+export interface ReplayContext {
+  /** Token ids of everything cached so far. */
+  readonly tokenIds: Int32Array;
+  /** Encodes text without special tokens. */
+  readonly tokenize: (text: string) => Int32Array;
+}
+
+/** One extra pass: these tokens are fed after the cache, and scored slots lie in [start, end). */
+export interface ReplayPass {
+  readonly tokenIds: Int32Array;
+  readonly start: number;
+  readonly end: number;
+}
 
 export type SignalKind = Signal["kind"];
 
@@ -35,4 +57,6 @@ export const signalFlag = {
   windowQueries: 1,
   sumAttention: 2,
   sumSquaredAttention: 4,
+  /** The maximum instead of the sum, into the same side buffer as Σa. */
+  maxAttention: 8,
 } as const;
