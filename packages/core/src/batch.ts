@@ -23,7 +23,10 @@ export interface KvBatch {
   readonly shape: KvShape;
   readonly layout: CacheLayout;
   readonly sequences: readonly SequenceSlot[];
-  /** Layers in the batch, ascending; all of them unless a plan compacts in mid-graph. */
+  /**
+   * Layers in the batch, ascending: every layer that owns blocks, unless a plan compacts in
+   * mid-graph.
+   */
   readonly layers: readonly number[];
   readonly numRows: number;
   /** u32 [numRows + 1]: row r has slots rowIndptr[r] … of every per-slot table of the batch. */
@@ -41,4 +44,12 @@ export interface KvBatch {
   readonly phase: CompressionPhase;
   /** The memory, where it lives on the host. */
   readonly host: HostCache | undefined;
+}
+
+/** What `CacheManager.batch` needs to know beside the sequences. */
+export interface BatchOptions {
+  readonly protect: Protect;
+  readonly phase: CompressionPhase;
+  /** Ascending; every layer that owns blocks when absent. */
+  readonly layers?: readonly number[];
 }

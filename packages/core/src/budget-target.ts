@@ -1,4 +1,5 @@
 import { KvCacheError } from "./errors.ts";
+import { type CacheLayout, sequenceTokenBytes } from "./layout.ts";
 
 /** How much a compression keeps. `ratio` is the fraction kept, in (0, 1]. */
 export type BudgetTarget =
@@ -41,3 +42,18 @@ export function checkTarget(target: BudgetTarget): BudgetTarget {
 /** Tokens kept of n by a ratio: max(1, trunc(n × ratio)) in float64 (kvpress' rule). */
 export const tokensForRatio = (n: number, ratio: number): number =>
   Math.max(1, Math.trunc(n * ratio));
+
+/**
+ * Tokens per row that a target stands for: a ratio is a fraction of the sequence's true length
+ * (`nextPosition`), so that compressing twice does not square it; bytes are shared evenly by all
+ * rows (0 when they do not pay for one token of each).
+ */
+export function targetTokens(
+  target: BudgetTarget,
+  nextPosition: number,
+  layout: CacheLayout,
+): number {
+  if ("tokens" in target) return target.tokens;
+  if ("ratio" in target) return tokensForRatio(nextPosition, target.ratio);
+  return Math.floor(target.bytes / sequenceTokenBytes(layout));
+}

@@ -1,4 +1,4 @@
-import type { KvBatch } from "./batch.ts";
+import type { BatchOptions, KvBatch } from "./batch.ts";
 import type { Encoder } from "./encoder.ts";
 import type { HostCache } from "./host-cache.ts";
 import type { CacheLayout } from "./layout.ts";
@@ -89,7 +89,11 @@ export interface CacheManager {
   blocksToAppend(sequence: SequenceSlot, tokens: number): readonly number[];
   /** Whether blocks (per arena) are free or reclaimable beyond what is reserved. */
   canTake(blocks: readonly number[]): boolean;
-  /** Promises room for `tokens` more tokens; `append` draws on it. Throws `out-of-blocks`. */
+  /**
+   * Promises room for `tokens` more tokens, in place of an earlier promise (0 takes it back);
+   * `append` draws on it. Throws `out-of-blocks`, and so does any later call on the sequence that
+   * would make the promise impossible to keep (a fork, say, after which tails must be copied).
+   */
   reserve(sequence: SequenceSlot, tokens: number): void;
   /**
    * Makes room for `tokens` tokens at the end of every row and gives them the positions
@@ -102,8 +106,21 @@ export interface CacheManager {
   /** Gives back whole blocks of sliding-window layers that no later query can see. */
   releaseOutOfWindow(sequence: SequenceSlot): void;
   /**
+   * Copies every block that others hold too, so that a forward pass may add to the attention sums
+   * of the sequence's slots. Throws `out-of-blocks` and changes nothing when the pool is too small.
+   */
+  unshare(sequence: SequenceSlot): void;
+  /**
+   * Entries of the window-query ring that are valid: min(windowSize, tokens since the sequence
+   * began or was restored), less what `truncate` took back.
+   */
+  windowLength(sequence: SequenceSlot): number;
+  /** The sequences' rows as scorers, budgets and selectors see them; valid until the next change. */
+  batch(sequences: readonly SequenceSlot[], options: BatchOptions): KvBatch;
+  /**
    * Keeps `keep` of the batch's rows, moves survivors together, gives freed blocks back. Shared
-   * blocks are rewritten out of place. Call it after the encoder that made `keep` was submitted.
+   * blocks are rewritten out of place: throws `out-of-blocks`, changing nothing, without room for
+   * that. Call it after the encoder that made `keep` was submitted.
    */
   compact(encoder: Encoder, batch: KvBatch, keep: KeepSet): Promise<void>;
 

@@ -6,6 +6,7 @@ export * from "./csr.ts";
 export * from "./encoder.ts";
 export * from "./errors.ts";
 export * from "./graph.ts";
+export * from "./half.ts";
 export * from "./host-cache.ts";
 export * from "./kernel.ts";
 export * from "./layout.ts";

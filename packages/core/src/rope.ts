@@ -83,7 +83,7 @@ export function inverseFrequencies(rope: RopeParameters, length: number): Float6
       if (truncate) [low, high] = [Math.floor(low), Math.ceil(high)];
       low = Math.max(low, 0);
       high = Math.min(high, dim - 1);
-      const span = Math.max(high - low, 0.001);
+      const span = high === low ? 0.001 : high - low;
       return base.map((f, i) => {
         const ramp = Math.min(1, Math.max(0, (i - low) / span));
         return (f / factor) * ramp + f * (1 - ramp);

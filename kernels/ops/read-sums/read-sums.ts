@@ -1,0 +1,23 @@
+import { defineKernel, hostArray, type KvBatch, type Tensor } from "@kvcache/core";
+import { forEachRow } from "../../src/batch-rows.ts";
+import { slotOf } from "../../src/row-view.ts";
+
+export interface ReadSumsParams {
+  readonly batch: KvBatch;
+  /** 1 reads Σa, 2 reads Σa². */
+  readonly power: 1 | 2;
+  /** f32 [batch.totalSlots]. */
+  readonly out: Tensor;
+}
+
+/** The attention that every cached token has received so far, from the cache's side channel. */
+export const readSums = defineKernel<ReadSumsParams>({
+  name: "read-sums",
+  reference({ batch, power, out }) {
+    const scores = hostArray(out, "f32");
+    forEachRow(batch, ({ view, begin }) => {
+      const sums = power === 1 ? view.arena.sumAttention : view.arena.sumSquaredAttention;
+      for (let j = 0; j < view.length; j++) scores[begin + j] = sums[slotOf(view, j)]!;
+    });
+  },
+});

@@ -1,0 +1,5 @@
+import { testBudget } from "@kvcache/testing";
+import { uniform } from "./index.ts";
+
+testBudget("uniform", () => uniform(), { exact: true });
+testBudget("uniform, to the letter", () => uniform({ keepProtected: false }), { exact: true });

@@ -1,0 +1,6 @@
+export type { SamplingHistory } from "./adjust-logits.ts";
+export { createRandom, type Random } from "./random.ts";
+export { sampleToken, samplingProbabilities } from "./sample-token.ts";
+export { checkSamplingParams, type SamplingParams } from "./sampling-params.ts";
+export { type StopMatcher, stopMatcher } from "./stop-matcher.ts";
+export { type TokenLogprob, topLogprobs } from "./top-logprobs.ts";

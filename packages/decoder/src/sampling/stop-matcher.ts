@@ -1,0 +1,68 @@
+import { KvCacheError } from "@kvcache/core";
+
+/** Finds stop strings in text that arrives in pieces. */
+export interface StopMatcher {
+  /**
+   * The text that is now certain to be no part of a stop string, and the stop string once one is
+   * complete: then `text` ends right before it, and whatever followed is dropped.
+   */
+  push(text: string): { readonly text: string; readonly matched: string | undefined };
+  /** What was held back, when the stream ends without a stop string. */
+  flush(): string;
+}
+
+/**
+ * Matches the stop string that is complete first; of those that end together, the longest. Where
+ * the text is cut into pieces makes no difference. Throws `invalid-argument` for an empty string.
+ */
+export function stopMatcher(stopStrings: readonly string[]): StopMatcher {
+  for (const stop of stopStrings) {
+    if (typeof stop === "string" && stop !== "") continue;
+    throw new KvCacheError("invalid-argument", "A stop string must be a string, not empty.", {
+      value: stop,
+      remedy: "Remove it.",
+    });
+  }
+  let held = "";
+  let matched: string | undefined;
+
+  return {
+    push(piece) {
+      if (matched !== undefined) return { text: "", matched };
+      const text = held + piece;
+      let first: { start: number; end: number } | undefined;
+      for (const stop of stopStrings) {
+        const start = text.indexOf(stop);
+        const end = start + stop.length;
+        const earlier =
+          !first || end < first.end || (end === first.end && start < first.start);
+        if (start >= 0 && earlier) first = { start, end };
+      }
+      if (first) {
+        held = "";
+        matched = text.slice(first.start, first.end);
+        return { text: text.slice(0, first.start), matched };
+      }
+      const safe = text.length - longestBeginning(text, stopStrings);
+      held = text.slice(safe);
+      return { text: text.slice(0, safe), matched };
+    },
+
+    flush() {
+      const rest = held;
+      held = "";
+      return rest;
+    },
+  };
+}
+
+/** The length of the longest end of `text` that a stop string begins with. */
+function longestBeginning(text: string, stopStrings: readonly string[]): number {
+  let longest = 0;
+  for (const stop of stopStrings) {
+    for (let length = Math.min(stop.length - 1, text.length); length > longest; length--) {
+      if (text.endsWith(stop.slice(0, length))) longest = length;
+    }
+  }
+  return longest;
+}

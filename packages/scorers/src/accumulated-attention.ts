@@ -1,0 +1,32 @@
+import type { Scorer } from "@kvcache/core";
+import { addSums, readSums } from "@kvcache/kernels";
+
+export interface AccumulatedAttentionOptions {
+  /** 1 (default) sums attention weights, 2 their squares. */
+  readonly power?: 1 | 2;
+  /** Queries that count: all (default), or those of decode steps only. */
+  readonly phase?: "all" | "decode";
+  /** Queries closer than this many positions to a token do not count for it. Default 0. */
+  readonly buffer?: number;
+  /** When a prompt ends, this scorer's result is added to the sums first. */
+  readonly atPrefillEnd?: Scorer;
+}
+
+/**
+ * Attention that each token has received since it was cached, summed over the query heads of its
+ * KV head. The cache carries the sums along, so that they survive compaction and forks.
+ */
+export function accumulatedAttention(options: AccumulatedAttentionOptions = {}): Scorer {
+  const { power = 1, phase = "all", buffer = 0, atPrefillEnd } = options;
+  return Object.freeze<Scorer>({
+    name: "accumulated-attention",
+    needs: [{ kind: "attentionSums", power, phase, buffer }, ...(atPrefillEnd?.needs ?? [])],
+    score(encoder, batch, out) {
+      if (atPrefillEnd && batch.phase === "prefill") {
+        atPrefillEnd.score(encoder, batch, out);
+        encoder.run(addSums, { batch, power, values: out });
+      }
+      encoder.run(readSums, { batch, power, out });
+    },
+  });
+}
