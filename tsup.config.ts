@@ -10,7 +10,10 @@ export default defineConfig({
   format: ["esm"],
   target: "es2023",
   platform: app ? "node" : "neutral",
-  dts: app ? false : { entry: "src/index.ts", compilerOptions: { ignoreDeprecations: "6.0" } },
+  dts:
+    app || process.env.KVCACHE_DTS === "off"
+      ? false
+      : { entry: "src/index.ts", compilerOptions: { ignoreDeprecations: "6.0" } },
   sourcemap: true,
   clean: true,
   treeshake: true,

@@ -2,7 +2,7 @@ import { KvCacheError } from "@kvcache/core";
 import type { SamplingParams } from "./sampling-params.ts";
 
 /** The tokens that penalties look at. */
-export interface SamplingHistory {
+export interface TokenHistory {
   readonly promptIds: ArrayLike<number>;
   readonly generatedIds: ArrayLike<number>;
 }
@@ -16,14 +16,15 @@ export interface SamplingHistory {
 export function adjustLogits(
   logits: Float32Array,
   params: SamplingParams,
-  { promptIds, generatedIds }: SamplingHistory,
+  { promptIds, generatedIds }: TokenHistory,
 ): Float32Array {
   const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0, logitBias } = params;
   const counts = frequencyPenalty !== 0 || presencePenalty !== 0;
-  if (!logitBias?.size && repetitionPenalty === 1 && !counts) return logits;
+  const biases = Object.entries(logitBias ?? {});
+  if (biases.length === 0 && repetitionPenalty === 1 && !counts) return logits;
 
   const out = logits.slice();
-  for (const [id, bias] of logitBias ?? []) out[checkId(id, out)]! += bias;
+  for (const [id, bias] of biases) out[checkId(Number(id), out)]! += bias;
   if (repetitionPenalty !== 1) {
     const seen = new Set<number>();
     for (let i = 0; i < promptIds.length; i++) seen.add(promptIds[i]!);

@@ -1,4 +1,4 @@
-export type { SamplingHistory } from "./adjust-logits.ts";
+export type { TokenHistory } from "./adjust-logits.ts";
 export { createRandom, type Random } from "./random.ts";
 export { sampleToken, samplingProbabilities } from "./sample-token.ts";
 export { checkSamplingParams, type SamplingParams } from "./sampling-params.ts";

@@ -1,5 +1,5 @@
 import { KvCacheError } from "@kvcache/core";
-import { adjustLogits, type SamplingHistory } from "./adjust-logits.ts";
+import { adjustLogits, type TokenHistory } from "./adjust-logits.ts";
 import { filterTokens, type KeptTokens } from "./filter-tokens.ts";
 import type { Random } from "./random.ts";
 import type { SamplingParams } from "./sampling-params.ts";
@@ -13,7 +13,7 @@ import type { SamplingParams } from "./sampling-params.ts";
 export function sampleToken(
   logits: Float32Array,
   params: SamplingParams,
-  history: SamplingHistory,
+  history: TokenHistory,
   random: Random,
 ): number {
   if (params.temperature === 0) return likeliest(adjustLogits(logits, params, history));
@@ -37,7 +37,7 @@ export function sampleToken(
 export function samplingProbabilities(
   logits: Float32Array,
   params: SamplingParams,
-  history: SamplingHistory,
+  history: TokenHistory,
 ): { probabilities: Float32Array; kept: Uint8Array } {
   const probabilities = new Float32Array(logits.length);
   const kept = new Uint8Array(logits.length);
@@ -59,7 +59,7 @@ function onlyOne(id: number): KeptTokens {
 function keptTokens(
   logits: Float32Array,
   params: SamplingParams,
-  history: SamplingHistory,
+  history: TokenHistory,
 ): KeptTokens {
   const { temperature = 1 } = params;
   const adjusted = adjustLogits(logits, params, history);

@@ -16,8 +16,10 @@ export interface SamplingParams {
   readonly frequencyPenalty?: number | undefined;
   /** Subtracted once if the token occurs in the answer. */
   readonly presencePenalty?: number | undefined;
-  /** Added to the logits of single tokens, before everything else; -Infinity bans a token. */
-  readonly logitBias?: ReadonlyMap<number, number> | undefined;
+  /** Added to the logits of single tokens by id, before everything else; -Infinity bans a token. */
+  readonly logitBias?: { readonly [tokenId: number]: number } | undefined;
+  /** Of `createRandom`; the same seed draws the same tokens. */
+  readonly seed?: number | undefined;
 }
 
 type NumericField = Exclude<keyof SamplingParams, "logitBias">;
@@ -30,10 +32,11 @@ const RULES: readonly (readonly [NumericField, (value: number) => boolean, strin
   ["repetitionPenalty", (value) => value > 0, "a finite number above 0"],
   ["frequencyPenalty", () => true, "a finite number"],
   ["presencePenalty", () => true, "a finite number"],
+  ["seed", (value) => Number.isSafeInteger(value) && value >= 0, "a safe integer, 0 or more"],
 ];
 
-/** Throws `invalid-argument` that names the first field with a value outside its range. */
-export function checkSamplingParams(params: SamplingParams): void {
+/** Returns `params`, or throws `invalid-argument` that names the first field out of its range. */
+export function checkSamplingParams(params: SamplingParams): SamplingParams {
   for (const [field, accepts, range] of RULES) {
     const value: unknown = params[field];
     if (value === undefined) continue;
@@ -41,16 +44,12 @@ export function checkSamplingParams(params: SamplingParams): void {
       throw invalidField(field, range, value);
     }
   }
-  if (params.logitBias === undefined) return;
-  if (!(params.logitBias instanceof Map)) {
-    throw invalidField("logitBias", "a map from token ids to numbers", params.logitBias);
-  }
-  for (const [id, bias] of params.logitBias) {
-    const finite = typeof bias === "number" && bias < Number.POSITIVE_INFINITY;
-    if (!Number.isInteger(id) || id < 0 || !finite) {
-      throw invalidField("logitBias", "a map from token ids to numbers below Infinity", [id, bias]);
+  for (const [id, bias] of Object.entries(params.logitBias ?? {})) {
+    if (!/^\d+$/.test(id) || typeof bias !== "number" || !(bias < Number.POSITIVE_INFINITY)) {
+      throw invalidField("logitBias", "an object of numbers by token id", { [id]: bias });
     }
   }
+  return params;
 }
 
 function invalidField(field: string, range: string, value: unknown): KvCacheError {

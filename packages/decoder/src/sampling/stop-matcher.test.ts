@@ -2,35 +2,64 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { stopMatcher } from "./index.ts";
 
-it("emits exactly the text before the first stop string, however it is cut", () => {
-  const text = fc.string({ unit: fc.constantFrom("a", "b", "c"), maxLength: 40 });
-  const stops = fc.array(
-    fc.string({ unit: fc.constantFrom("a", "b", "c"), minLength: 1, maxLength: 4 }),
-    {
-      maxLength: 3,
-    },
-  );
+const letters = (minLength: number, maxLength: number) =>
+  fc.string({ unit: fc.constantFrom("a", "b", "c"), minLength, maxLength });
+
+function feed(pieces: readonly string[], stops: readonly string[]) {
+  const matcher = stopMatcher(stops);
+  let emitted = "";
+  for (const piece of pieces) {
+    const { text, stoppedBy } = matcher.push(piece);
+    emitted += text;
+    if (stoppedBy !== undefined) return { emitted, stoppedBy };
+  }
+  return { emitted: emitted + matcher.flush(), stoppedBy: undefined };
+}
+
+/** Brute force: reads character by character until the text ends with a stop string. */
+function expected(whole: string, stops: readonly string[]) {
+  for (let end = 1; end <= whole.length; end++) {
+    const found = stops.filter((stop) => whole.slice(0, end).endsWith(stop));
+    const [longest] = found.sort((a, b) => b.length - a.length);
+    if (longest !== undefined) {
+      return { emitted: whole.slice(0, end - longest.length), stoppedBy: longest };
+    }
+  }
+  return { emitted: whole, stoppedBy: undefined };
+}
+
+it("emits the text before the stop string that is complete first, and loses nothing", () => {
   fc.assert(
-    fc.property(text, stops, fc.array(fc.nat(5), { maxLength: 40 }), (whole, strings, cuts) => {
-      const matcher = stopMatcher(strings);
-      let emitted = "";
-      let stoppedBy: string | undefined;
-      let at = 0;
-      for (const cut of [...cuts, whole.length]) {
-        if (stoppedBy !== undefined) break;
-        const piece = whole.slice(at, at + cut);
-        at += cut;
-        const match = matcher.push(piece);
-        emitted += match.text;
-        stoppedBy = match.stoppedBy;
-      }
-      if (stoppedBy === undefined) emitted += matcher.flush();
-      const seen = whole.slice(0, at);
-      const first = strings.map((stop) => seen.indexOf(stop)).filter((index) => index >= 0);
-      if (stoppedBy === undefined) expect([emitted, first]).toEqual([seen, []]);
-      // A longer stop that begins earlier may still be open when a shorter one completes.
-      else expect(seen.startsWith(emitted + stoppedBy)).toBe(true);
-      for (const stop of strings) expect(emitted.includes(stop)).toBe(false);
-    }),
+    fc.property(
+      fc.array(letters(0, 6), { maxLength: 12 }),
+      fc.array(letters(1, 4), { maxLength: 3 }),
+      (pieces, stops) => {
+        expect(feed(Array.from(pieces.join("")), stops)).toEqual(expected(pieces.join(""), stops));
+      },
+    ),
   );
+});
+
+it("does not depend on where the text is cut", () => {
+  fc.assert(
+    fc.property(
+      fc.array(letters(0, 6), { maxLength: 12 }),
+      fc.array(letters(1, 4), { maxLength: 3 }),
+      (pieces, stops) => {
+        expect(feed(pieces, stops)).toEqual(feed([pieces.join("")], stops));
+      },
+    ),
+  );
+});
+
+it("emits at once what cannot begin a stop string", () => {
+  const matcher = stopMatcher(["\n\nUser:"]);
+  expect(matcher.push("Hello\n")).toEqual({ text: "Hello", stoppedBy: undefined });
+  expect(matcher.push("there\n\nU")).toEqual({ text: "\nthere", stoppedBy: undefined });
+  expect(matcher.push("ser: more")).toEqual({ text: "", stoppedBy: "\n\nUser:" });
+  expect(matcher.push("still more")).toEqual({ text: "", stoppedBy: "\n\nUser:" });
+});
+
+it("refuses an empty stop string", () => {
+  expect(() => stopMatcher([""])).toThrow("stop string");
 });

@@ -6,7 +6,7 @@ export interface StopMatcher {
    * The text that is now certain to be no part of a stop string, and the stop string once one is
    * complete: then `text` ends right before it, and whatever followed is dropped.
    */
-  push(text: string): { readonly text: string; readonly matched: string | undefined };
+  push(text: string): { readonly text: string; readonly stoppedBy: string | undefined };
   /** What was held back, when the stream ends without a stop string. */
   flush(): string;
 }
@@ -24,28 +24,27 @@ export function stopMatcher(stopStrings: readonly string[]): StopMatcher {
     });
   }
   let held = "";
-  let matched: string | undefined;
+  let stoppedBy: string | undefined;
 
   return {
     push(piece) {
-      if (matched !== undefined) return { text: "", matched };
+      if (stoppedBy !== undefined) return { text: "", stoppedBy };
       const text = held + piece;
       let first: { start: number; end: number } | undefined;
       for (const stop of stopStrings) {
         const start = text.indexOf(stop);
         const end = start + stop.length;
-        const earlier =
-          !first || end < first.end || (end === first.end && start < first.start);
+        const earlier = !first || end < first.end || (end === first.end && start < first.start);
         if (start >= 0 && earlier) first = { start, end };
       }
       if (first) {
         held = "";
-        matched = text.slice(first.start, first.end);
-        return { text: text.slice(0, first.start), matched };
+        stoppedBy = text.slice(first.start, first.end);
+        return { text: text.slice(0, first.start), stoppedBy };
       }
       const safe = text.length - longestBeginning(text, stopStrings);
       held = text.slice(safe);
-      return { text: text.slice(0, safe), matched };
+      return { text: text.slice(0, safe), stoppedBy };
     },
 
     flush() {

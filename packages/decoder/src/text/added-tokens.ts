@@ -55,8 +55,8 @@ export function addedTokenSplitter(
     const content = normalize ? normalize(token.content) : token.content;
     for (let i = 0; i < content.length; i++) {
       const unit = content.charCodeAt(i);
-      let child = node.next.get(unit);
-      if (!child) node.next.set(unit, (child = { next: new Map() }));
+      const child: TrieNode = node.next.get(unit) ?? { next: new Map() };
+      node.next.set(unit, child);
       node = child;
     }
     if (node !== root) node.token = token;

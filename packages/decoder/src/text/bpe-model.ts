@@ -27,7 +27,10 @@ export function createBpeModel(
   config: JsonObject,
   vocab: ReadonlyMap<string, number>,
 ): TokenizerModel {
-  const prefix = stringAt(config.continuing_subword_prefix ?? "", "model.continuing_subword_prefix");
+  const prefix = stringAt(
+    config.continuing_subword_prefix ?? "",
+    "model.continuing_subword_prefix",
+  );
   const suffix = stringAt(config.end_of_word_suffix ?? "", "model.end_of_word_suffix");
   const fuseUnknown = booleanAt(config.fuse_unk, "model.fuse_unk", false);
   const ignoreMerges = booleanAt(config.ignore_merges, "model.ignore_merges", false);

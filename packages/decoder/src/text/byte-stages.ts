@@ -1,5 +1,5 @@
-import { CHAR_TO_BYTE } from "./byte-level-alphabet.ts";
 import { byteOfToken } from "./byte-fallback.ts";
+import { CHAR_TO_BYTE } from "./byte-level-alphabet.ts";
 import type { DecoderStage } from "./decoder-stage.ts";
 
 const encoder = new TextEncoder();

@@ -143,7 +143,10 @@ function withEndMark(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   if (Array.isArray(content)) {
     const index = content.findLastIndex((part) => typeof part?.text === "string");
     if (index >= 0) {
-      const marked = content.with(index, { ...content[index], text: content[index].text + END_MARK });
+      const marked = content.with(index, {
+        ...content[index],
+        text: content[index].text + END_MARK,
+      });
       return [...messages.slice(0, -1), { ...last!, content: marked }];
     }
   }

@@ -1,9 +1,5 @@
 import { KvCacheError } from "@kvcache/core";
-import {
-  type ChatMessage,
-  type ChatTemplateOptions,
-  createChatTemplate,
-} from "./chat-template.ts";
+import { type ChatMessage, type ChatTemplateOptions, createChatTemplate } from "./chat-template.ts";
 import { createTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 /** What the files of a model folder hold, as text or parsed. */

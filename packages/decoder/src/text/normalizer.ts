@@ -63,6 +63,7 @@ export function createNormalizer(value: unknown, where = "normalizer"): Normaliz
   }
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: NMT removes exactly these controls.
 const NMT_REMOVED = /[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]/g;
 const NMT_SPACES = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
 

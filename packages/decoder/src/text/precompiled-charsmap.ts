@@ -13,7 +13,9 @@ export function compileCharsmap(base64: string, where: string): (text: string) =
   if (trieBytes < 4 || trieBytes % 4 !== 0 || 4 + trieBytes > bytes.length) {
     throw invalidTokenizer(where, "is not a compiled charsmap", trieBytes);
   }
-  const trie = Uint32Array.from({ length: trieBytes / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
+  const trie = Uint32Array.from({ length: trieBytes / 4 }, (_, i) =>
+    view.getUint32(4 + 4 * i, true),
+  );
   const replacements = bytes.subarray(4 + trieBytes);
   const decoder = new TextDecoder();
   const encoder = new TextEncoder();

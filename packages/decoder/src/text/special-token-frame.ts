@@ -27,10 +27,13 @@ export function readSpecialTokenFrame(value: unknown, where = "post_processor"):
     case "Sequence":
       return arrayAt(config.processors, `${where}.processors`)
         .map((part, i) => readSpecialTokenFrame(part, `${where}.processors[${i}]`))
-        .reduce((inner, outer) => ({
-          before: [...outer.before, ...inner.before],
-          after: [...inner.after, ...outer.after],
-        }), NOTHING);
+        .reduce(
+          (inner, outer) => ({
+            before: [...outer.before, ...inner.before],
+            after: [...inner.after, ...outer.after],
+          }),
+          NOTHING,
+        );
     case "BertProcessing":
     case "RobertaProcessing":
       return {

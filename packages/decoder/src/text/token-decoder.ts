@@ -81,8 +81,7 @@ function createReplace(config: JsonObject, where: string, fused: boolean): Part 
   const whole = () => perToken((token) => replaceMatches(token, pattern, content));
   const streams = fused && typeof literal === "string" && literal !== "";
   return {
-    start: () =>
-      streams ? replaceStream(literal, content) : fused ? collected(whole) : whole(),
+    start: () => (streams ? replaceStream(literal, content) : fused ? collected(whole) : whole()),
     fuses: fused,
   };
 }

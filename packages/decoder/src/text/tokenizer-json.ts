@@ -50,8 +50,12 @@ export function partAt(value: unknown, where: string): { type: string; config: J
 }
 
 export function unsupportedPart(where: string, type: string): KvCacheError {
-  return new KvCacheError("unsupported", `tokenizer.json: ${where} has the unknown type "${type}".`, {
-    value: type,
-    remedy: "Convert the tokenizer to one without it.",
-  });
+  return new KvCacheError(
+    "unsupported",
+    `tokenizer.json: ${where} has the unknown type "${type}".`,
+    {
+      value: type,
+      remedy: "Convert the tokenizer to one without it.",
+    },
+  );
 }

@@ -5,8 +5,16 @@ type Vocab = ReadonlyMap<string, number>;
 
 /** WordPiece: the longest token first, from left to right; a word that cannot be cut is unknown. */
 export function createWordPieceModel(config: JsonObject, vocab: Vocab): TokenizerModel {
-  const prefix = stringAt(config.continuing_subword_prefix, "model.continuing_subword_prefix", "##");
-  const maxChars = integerAt(config.max_input_chars_per_word, "model.max_input_chars_per_word", 100);
+  const prefix = stringAt(
+    config.continuing_subword_prefix,
+    "model.continuing_subword_prefix",
+    "##",
+  );
+  const maxChars = integerAt(
+    config.max_input_chars_per_word,
+    "model.max_input_chars_per_word",
+    100,
+  );
   const unknown = unknownOf(config, vocab, "[UNK]");
 
   function cut(word: string): number[] | undefined {

@@ -79,9 +79,7 @@ export function slice(
   if (by === 0) throw new TemplateFailure("slice step cannot be zero");
   const [low, high] = by > 0 ? [0, items.length] : [-1, items.length - 1];
   const clamp = (index: number | null, open: number): number =>
-    index === null
-      ? open
-      : Math.min(high, Math.max(low, index < 0 ? index + items.length : index));
+    index === null ? open : Math.min(high, Math.max(low, index < 0 ? index + items.length : index));
   const from = clamp(start, by > 0 ? low : high);
   const to = clamp(stop, by > 0 ? high : low);
   const out: Value[] = [];

@@ -35,7 +35,12 @@ export function expressionParser(tokens: TokenStream): ExpressionParser {
     let value = or();
     while (keyword("if")) {
       const test = or();
-      value = { kind: "conditional", test, value, otherwise: keyword("else") ? expression() : undefined };
+      value = {
+        kind: "conditional",
+        test,
+        value,
+        otherwise: keyword("else") ? expression() : undefined,
+      };
     }
     return value;
   }
@@ -161,10 +166,11 @@ export function expressionParser(tokens: TokenStream): ExpressionParser {
   function target(): Expression {
     const items: Expression[] = [];
     let isTuple = false;
-    do {
-      if (endsTuple() || is("operator", "=") || is("name", "in")) break;
+    while (!(endsTuple() || is("operator", "=") || is("name", "in"))) {
       items.push(singleTarget());
-    } while (operator(",") && (isTuple = true));
+      if (!operator(",")) break;
+      isTuple = true;
+    }
     return isTuple || items.length !== 1 ? { kind: "tuple", items } : items[0]!;
   }
 

@@ -20,8 +20,7 @@ import {
   type Value,
 } from "./values.ts";
 
-const ofText = (run: (value: string) => Value): Filter =>
-  filter("", (value) => run(pyStr(value)));
+const ofText = (run: (value: string) => Value): Filter => filter("", (value) => run(pyStr(value)));
 
 const HTML: ReadonlyMap<string, string> = new Map([
   ["&", "&amp;"],
@@ -34,7 +33,8 @@ const HTML: ReadonlyMap<string, string> = new Map([
 const escapeHtml = ofText((value) => value.replace(/[&<>'"]/g, (char) => HTML.get(char)!));
 
 const fallBack = filter("default_value boolean", (value, [other, boolean]) =>
-  value instanceof Undefined || (isTrue(boolean ?? false) && !isTrue(value)) ? orElse(other, () => "")
+  value instanceof Undefined || (isTrue(boolean ?? false) && !isTrue(value))
+    ? orElse(other, () => "")
     : value,
 );
 
@@ -48,7 +48,8 @@ function titleWords(value: string): string {
 
 function indent(value: string, args: (Value | undefined)[], budget: Budget): string {
   const [width = 4, first = false, blank = false] = args;
-  const margin = typeof width === "string" ? width : text.repeat(" ", integerOf(width, 4, "width"), budget);
+  const margin =
+    typeof width === "string" ? width : text.repeat(" ", integerOf(width, 4, "width"), budget);
   const [head = "", ...lines] = text.splitLines(`${value}\n`);
   budget.spendText(value.length + (lines.length + 1) * margin.length);
   const rest = lines.map((line) => `\n${line !== "" || isTrue(blank) ? margin : ""}${line}`);
@@ -163,7 +164,12 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
 ]);
 
 /** Applies the filter of that name. */
-export function applyFilter(name: string, value: Value, args: CallArguments, budget: Budget): Value {
+export function applyFilter(
+  name: string,
+  value: Value,
+  args: CallArguments,
+  budget: Budget,
+): Value {
   const found = FILTERS.get(name);
   if (!found) throw new TemplateFailure(`No filter named '${name}'`);
   budget.spend(1 + (typeof value === "string" ? value.length / 16 : 1));

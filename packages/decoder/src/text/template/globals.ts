@@ -5,8 +5,8 @@ import { integerOf } from "./methods.ts";
 import { pyStr } from "./python-text.ts";
 import { strftime } from "./strftime.ts";
 import {
-  Callable,
   type CallArguments,
+  Callable,
   isDict,
   iterate,
   PlainObject,
@@ -20,7 +20,10 @@ const MAX_RANGE = 100_000;
 export function createGlobals(budget: Budget, now: () => Date): Map<string, Value> {
   return new Map<string, Value>([
     ["range", callable("range", ["start", "stop", "step"], (...args) => range(args, budget))],
-    ["namespace", new Callable((args) => new PlainObject(entries(args) as Map<string, Value>, true))],
+    [
+      "namespace",
+      new Callable((args) => new PlainObject(entries(args) as Map<string, Value>, true)),
+    ],
     ["dict", new Callable(entries)],
     ["cycler", new Callable(({ positional }) => cycler(positional))],
     ["joiner", callable("joiner", ["sep"], (separator = ", ") => joiner(separator))],

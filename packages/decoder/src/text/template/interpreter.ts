@@ -11,15 +11,15 @@ import { pyStr } from "./python-text.ts";
 import { createScope, type Scope } from "./scope.ts";
 import { findTest } from "./tests.ts";
 import {
-  Callable,
   type CallArguments,
+  Callable,
   isDict,
   isTrue,
   iterate,
   orElse,
   PlainObject,
-  toFloat,
   Tuple,
+  toFloat,
   typeName,
   Undefined,
   type Value,

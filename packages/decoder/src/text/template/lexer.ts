@@ -97,7 +97,7 @@ export function tokenize(template: string): Token[] {
       const text = number || name ? undefined : match(STRING);
       if (number) push(float ? "float" : "integer", number[0].replaceAll("_", ""));
       else if (name) push("name", name[0]);
-      else if (text) push("string", unescape(text[0].slice(1, -1)));
+      else if (text) push("string", unescapeString(text[0].slice(1, -1)));
       else depth += readOperator();
     }
   }
@@ -153,7 +153,7 @@ const ESCAPES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** Python's string escapes; an unknown one keeps its backslash. */
-function unescape(text: string): string {
+function unescapeString(text: string): string {
   return text.replace(
     /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|([\s\S]))/g,
     (whole, hex2?: string, hex4?: string, hex8?: string, octal?: string, char?: string) => {

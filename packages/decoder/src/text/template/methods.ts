@@ -77,7 +77,13 @@ const partition = (search: (self: string, part: string) => number, last: boolean
 
 const padder = (align: "<" | ">" | "^"): StringMethod =>
   method("width fillchar", (self, [width, fill], budget) =>
-    text.pad(self, integerOf(width, 0, "width"), align, budget, optionalString(fill, "fill") ?? " "),
+    text.pad(
+      self,
+      integerOf(width, 0, "width"),
+      align,
+      budget,
+      optionalString(fill, "fill") ?? " ",
+    ),
   );
 
 const STRING_METHODS: ReadonlyMap<string, StringMethod> = new Map<string, StringMethod>([
@@ -178,7 +184,12 @@ const DICT_METHODS: ReadonlyMap<string, Method<Dict>> = new Map<string, Method<D
   ["keys", method<Dict>("", (self) => [...self.keys()])],
   ["values", method<Dict>("", (self) => [...self.values()])],
   ["copy", method<Dict>("", (self) => new Map(self))],
-  ["get", method<Dict>("key default", (self, [key, other]) => orElse(self.get(key ?? null), () => other ?? null))],
+  [
+    "get",
+    method<Dict>("key default", (self, [key, other]) =>
+      orElse(self.get(key ?? null), () => other ?? null),
+    ),
+  ],
 ]);
 
 const LIST_METHODS: ReadonlyMap<string, Method<readonly Value[]>> = new Map<

@@ -6,7 +6,10 @@ import { Float, isFloat, numeric, orElse, toFloat, typeName, type Value } from "
 /** Filters that make numbers. */
 export const numberFilters: readonly (readonly [string, Filter])[] = [
   ["abs", filter("", (value) => like(value, Math.abs(numberOf(value))))],
-  ["int", filter("default base", (value, [other, base]) => toInt(value, base) ?? orElse(other, () => 0))],
+  [
+    "int",
+    filter("default base", (value, [other, base]) => toInt(value, base) ?? orElse(other, () => 0)),
+  ],
   [
     "float",
     filter("default", (value, [other]) => {
@@ -34,7 +37,8 @@ function toInt(value: Value, base: Value | undefined): number | undefined {
   }
   const radix = integerOf(base, 10, "base");
   const digits = value.trim().replace(/(?<=[\da-zA-Z])_(?=[\da-zA-Z])/g, "");
-  const prefix = radix === 16 ? "(?:0[xX])?" : radix === 8 ? "(?:0[oO])?" : radix === 2 ? "(?:0[bB])?" : "";
+  const prefix =
+    radix === 16 ? "(?:0[xX])?" : radix === 8 ? "(?:0[oO])?" : radix === 2 ? "(?:0[bB])?" : "";
   const match = new RegExp(`^([-+]?)${prefix}([0-9a-zA-Z]+)$`).exec(digits);
   const last = radix <= 10 ? `[0-${radix - 1}]` : `[0-9a-${String.fromCharCode(86 + radix)}]`;
   if (match && new RegExp(`^${last}+$`, "i").test(match[2]!)) {

@@ -9,8 +9,8 @@ import {
   isFloat,
   isList,
   numeric,
-  toFloat,
   Tuple,
+  toFloat,
   typeName,
   Undefined,
   type Value,
@@ -52,7 +52,9 @@ export function binary(operator: string, left: Value, right: Value, budget: Budg
   }
   return (
     ofSequences(operator, left, right, budget) ??
-    fail(`unsupported operand type(s) for ${operator}: '${typeName(left)}' and '${typeName(right)}'`)
+    fail(
+      `unsupported operand type(s) for ${operator}: '${typeName(left)}' and '${typeName(right)}'`,
+    )
   );
 }
 

@@ -41,6 +41,13 @@ export function parseTemplate(source: string): Block {
     return body;
   }
 
+  /** The rest of a statement whose body ended with the tag `end`, either `else` or `closing`. */
+  function elseBlock(end: string, closing: string): Block {
+    if (end === "else") return bodyUntil(closing);
+    closeTag();
+    return [];
+  }
+
   function closeTag(): void {
     expect("endTag", "%}");
   }
@@ -92,8 +99,7 @@ export function parseTemplate(source: string): Block {
       const { body, end } = block(["elif", "else", "endif"]);
       branches.push({ test, body });
       if (end === "elif") continue;
-      const otherwise = end === "else" ? bodyUntil("endif") : (closeTag(), []);
-      return { kind: "if", branches, otherwise };
+      return { kind: "if", branches, otherwise: elseBlock(end, "endif") };
     }
   }
 
@@ -105,8 +111,7 @@ export function parseTemplate(source: string): Block {
     if (is("name", "recursive")) fail("recursive loops are not supported");
     closeTag();
     const { body, end } = block(["else", "endfor"]);
-    const otherwise = end === "else" ? bodyUntil("endfor") : (closeTag(), []);
-    return { kind: "for", target, items, test, body, otherwise };
+    return { kind: "for", target, items, test, body, otherwise: elseBlock(end, "endfor") };
   }
 
   function setStatement(): Statement {

@@ -141,4 +141,3 @@ function jsonString(text: string, { ensureAscii }: JsonOptions): string {
   if (!ensureAscii) return json;
   return json.replace(/[\u007f-\uffff]/g, (unit) => `\\u${hex(unit.charCodeAt(0), 4)}`);
 }
-

@@ -14,8 +14,8 @@ import {
   iterate,
   numeric,
   orElse,
-  toFloat,
   Tuple,
+  toFloat,
   typeName,
   Undefined,
   type Value,
@@ -111,8 +111,16 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
   ["max", extreme(1)],
   ["min", extreme(-1)],
   ["list", filter("", (value, _, { budget }) => copy(value, budget))],
-  ["first", filter("", (value) => orElse(iterate(value)[0], () => new Undefined("the first item of nothing")))],
-  ["last", filter("", (v) => orElse(iterate(v).at(-1), () => new Undefined("the last item of nothing")))],
+  [
+    "first",
+    filter("", (value) =>
+      orElse(iterate(value)[0], () => new Undefined("the first item of nothing")),
+    ),
+  ],
+  [
+    "last",
+    filter("", (v) => orElse(iterate(v).at(-1), () => new Undefined("the last item of nothing"))),
+  ],
   [
     "reverse",
     filter("", (value, _, { budget }) => {
@@ -140,7 +148,8 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
   [
     "dictsort",
     filter("case_sensitive by reverse", (value, [caseSensitive, by = "key", reverse], context) => {
-      if (!isDict(value)) throw new TemplateFailure(`dictsort needs a dict, not ${typeName(value)}`);
+      if (!isDict(value))
+        throw new TemplateFailure(`dictsort needs a dict, not ${typeName(value)}`);
       const at = by === "key" ? 0 : 1;
       const key = keyOf(at, caseSensitive, context);
       return sorted(dictItems(value), key, isTrue(reverse ?? false));

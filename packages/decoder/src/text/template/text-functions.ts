@@ -37,8 +37,7 @@ export function split(text: string, separator: string | null, limit: number): st
     const at = separator === null ? spaceIndex(rest) : rest.indexOf(separator);
     if (at < 0) break;
     parts.push(rest.slice(0, at));
-    rest =
-      separator === null ? strip(rest.slice(at), "left") : rest.slice(at + separator.length);
+    rest = separator === null ? strip(rest.slice(at), "left") : rest.slice(at + separator.length);
   }
   if (separator !== null || rest !== "") parts.push(rest);
   return parts;
@@ -71,6 +70,7 @@ function lastSpaceIndex(text: string): number {
 
 /** Python's splitlines(), without the line ends. */
 export function splitLines(text: string): string[] {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: Python ends lines at these separators.
   const lines = text.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/);
   if (lines.at(-1) === "") lines.pop();
   return lines;
@@ -87,7 +87,13 @@ export function replace(
   const pieces = from === "" ? ["", ...Array.from(text), ""] : text.split(from);
   const count = limit < 0 ? pieces.length - 1 : Math.min(limit, pieces.length - 1);
   budget.spendText(text.length + count * to.length);
-  return pieces.slice(0, count + 1).join(to) + pieces.slice(count + 1).map((p) => from + p).join("");
+  return (
+    pieces.slice(0, count + 1).join(to) +
+    pieces
+      .slice(count + 1)
+      .map((p) => from + p)
+      .join("")
+  );
 }
 
 /** The first character upper, the rest lower. */
@@ -111,8 +117,7 @@ export function pad(
   const missing = Math.max(0, width - length(text));
   budget.spendText(text.length + missing);
   // Python puts the odd space of a centred text to the left when the width is odd.
-  const left =
-    align === "<" ? 0 : align === ">" ? missing : (missing >> 1) + (missing & width & 1);
+  const left = align === "<" ? 0 : align === ">" ? missing : (missing >> 1) + (missing & width & 1);
   return fill.repeat(left) + text + fill.repeat(missing - left);
 }
 
@@ -134,7 +139,12 @@ export function formatPercent(format: string, value: Value, budget: Budget): str
       if (kind === "%") return "%";
       const item = key === undefined ? items[used++] : isDict(value) ? value.get(key) : undefined;
       if (item === undefined) throw new TemplateFailure("not enough arguments for format string");
-      const text = convert(item, kind, precision === undefined ? undefined : Number(precision), flags);
+      const text = convert(
+        item,
+        kind,
+        precision === undefined ? undefined : Number(precision),
+        flags,
+      );
       if (flags.includes("-")) return pad(text, Number(width), "<", budget);
       const zero = flags.includes("0") && numeric(item) !== undefined;
       const sign = zero ? (/^[-+ ]?/.exec(text)?.[0] ?? "") : "";
@@ -200,4 +210,3 @@ export function formatBraces(
   budget.spendText(out.length);
   return out;
 }
-

@@ -1,0 +1,74 @@
+import { createInterface } from "node:readline/promises";
+import type { ChatMessage } from "@kvcache/decoder";
+import type { Command } from "commander";
+import pc from "picocolors";
+import { assemble } from "../assemble.ts";
+import {
+  addPlanOptions,
+  addRunOptions,
+  addSamplingOptions,
+  assembleOptions,
+  planOf,
+  type RunOptions,
+  type SamplingOptions,
+  samplingOf,
+} from "../cli-options.ts";
+import { guarded } from "../fail.ts";
+import { progress } from "../progress.ts";
+import { resultLine } from "../result-line.ts";
+
+type Options = RunOptions & SamplingOptions & { policy: string; budget?: string; system?: string };
+
+async function chat(options: Options): Promise<void> {
+  const plan = planOf(options);
+  const sampling = samplingOf(options);
+  const bar = progress(options.json);
+  const run = await assemble(
+    assembleOptions(options, [plan], { maxSequences: 4, onProgress: bar.say }),
+  );
+  bar.done(`${run.model.name} on ${run.backend.description}`);
+  const session = run.engine.openSession();
+  const messages: ChatMessage[] = options.system
+    ? [{ role: "system", content: options.system }]
+    : [];
+  const terminal = createInterface({
+    input: process.stdin,
+    output: process.stderr,
+    prompt: pc.bold("> "),
+  });
+  let answering: AbortController | undefined;
+  terminal.on("SIGINT", () => (answering ? answering.abort() : terminal.close()));
+  terminal.prompt();
+  for await (const line of terminal) {
+    if (line.trim()) {
+      messages.push({ role: "user", content: line });
+      answering = new AbortController();
+      const stream = run.engine.generate({
+        prompt: { messages },
+        plan,
+        sampling,
+        session,
+        signal: answering.signal,
+        stop: { strings: options.stop ?? [] },
+        ...(options.maxTokens === undefined ? {} : { maxTokens: options.maxTokens }),
+      });
+      for await (const event of stream) process.stdout.write(event.text);
+      const result = await stream.result;
+      answering = undefined;
+      messages.push({ role: "assistant", content: result.text });
+      process.stdout.write("\n");
+      process.stderr.write(`${pc.dim(resultLine(result))}\n`);
+    }
+    terminal.prompt();
+  }
+  session.close();
+  await run.close();
+}
+
+export function registerChat(program: Command): void {
+  const command = program
+    .command("chat")
+    .description("talk to a model; the session keeps its cache over turns")
+    .option("--system <text>", "system message");
+  addSamplingOptions(addPlanOptions(addRunOptions(command))).action(guarded(chat));
+}

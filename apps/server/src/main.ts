@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+import { Command } from "commander";
+import { registerChat } from "./commands/chat.ts";
+import { registerDemo } from "./commands/demo.ts";
+import { registerExplain } from "./commands/explain.ts";
+import { registerGenerate } from "./commands/generate.ts";
+import { registerInspect } from "./commands/inspect.ts";
+import { registerPolicies } from "./commands/policies.ts";
+import { registerTokenize } from "./commands/tokenize.ts";
+
+const program = new Command("kvcache")
+  .description("A language model whose KV cache is compressed, with the memory really given back.")
+  .showHelpAfterError("(kvcache --help lists the commands)")
+  .configureOutput({ outputError: (text, write) => write(text) })
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
+
+for (const register of [
+  registerDemo,
+  registerGenerate,
+  registerChat,
+  registerInspect,
+  registerExplain,
+  registerPolicies,
+  registerTokenize,
+])
+  register(program);
+
+if (process.argv.length <= 2) program.outputHelp();
+else await program.parseAsync();

@@ -1,0 +1,55 @@
+import { type CachePlan, KvCacheError } from "@kvcache/core";
+import { createPolicy } from "@kvcache/policies";
+import { parseBudget } from "./quantities.ts";
+
+type Options = Record<string, unknown>;
+
+/** "32" → 32, "true" → true, "avg" → "avg". */
+function parseValue(text: string): unknown {
+  if (text === "true" || text === "false") return text === "true";
+  const number = Number(text);
+  return text !== "" && !Number.isNaN(number) ? number : text;
+}
+
+/** "window=32,pooling.size=21" → { window: 32, pooling: { size: 21 } }. */
+function parseOptions(text: string): Options {
+  const options: Options = {};
+  for (const pair of text.split(",").filter(Boolean)) {
+    const [path, value] = pair.split("=");
+    if (value === undefined || !path)
+      throw new KvCacheError("invalid-argument", `"${pair}" is not a policy option.`, {
+        value: pair,
+        remedy: "Write name=value, for example snap-kv:window=32,pooling.size=21.",
+      });
+    const keys = path.split(".");
+    let target = options;
+    for (const key of keys.slice(0, -1)) {
+      target[key] ??= {};
+      target = target[key] as Options;
+    }
+    target[keys.at(-1)!] = parseValue(value);
+  }
+  return options;
+}
+
+/**
+ * A plan as text: `<policy>[:option=value,…][@budget]`, for example `snap-kv:window=32@0.25`.
+ * `full` needs no budget; every other policy does.
+ */
+export function parsePlan(text: string, fallbackBudget?: string): CachePlan {
+  const match = /^([^:@]+)(?::([^@]*))?(?:@(.+))?$/.exec(text.trim());
+  if (!match)
+    throw new KvCacheError("invalid-argument", `"${text}" is not a plan.`, {
+      value: text,
+      remedy: "Write <policy>[:option=value,…][@budget], for example snap-kv@0.25.",
+    });
+  const [, name, optionText = "", budget = fallbackBudget] = match;
+  const policy = createPolicy(name!, parseOptions(optionText));
+  if (policy.name === "full") return {};
+  if (budget === undefined)
+    throw new KvCacheError("invalid-argument", `Policy ${name} needs a budget.`, {
+      value: text,
+      remedy: `Write ${name}@0.25 to keep a quarter, or pass --budget.`,
+    });
+  return { eviction: { policy, target: parseBudget(budget) } };
+}

@@ -1,0 +1,1 @@
+export { createOrtBackend, type OrtBackendOptions } from "./ort-backend.ts";

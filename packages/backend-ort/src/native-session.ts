@@ -1,0 +1,109 @@
+import {
+  type BackendSession,
+  type DecoderGraph,
+  type HostCache,
+  KvCacheError,
+  type LoadedModel,
+  type LoadOptions,
+  type StepInput,
+  type WeightSource,
+} from "@kvcache/core";
+import { checkShapes } from "./check-shapes.ts";
+import { createGraphCompiler } from "./compile-graph.ts";
+import { wholeGraph } from "./graph-segments.ts";
+import { type NativeAddon, nativeTensor } from "./native-addon.ts";
+import { nativeCache } from "./native-cache.ts";
+import { createNativeKernels } from "./native-kernels.ts";
+import { encodeModel } from "./onnx-model.ts";
+import { createRecordingEncoder, type RecordedCall } from "./recording-encoder.ts";
+import { createSerialQueue } from "./serial-queue.ts";
+import { singleAssignment } from "./single-assignment.ts";
+import { stepInputs } from "./step-inputs.ts";
+
+/** A cache bound to the native library: whole graphs as single models, kernels as single nodes. */
+export function createNativeSession(
+  addon: NativeAddon,
+  threads: number,
+  host: HostCache,
+): BackendSession {
+  const handle = addon.registerCache(nativeCache(host));
+  const kernels = createNativeKernels(addon, threads, host, handle);
+  const queue = createSerialQueue();
+  const fallbacks = new Map<string, number>();
+  const models = new Set<LoadedModel>();
+  let disposed = false;
+  const alive = () => {
+    if (disposed) throw new KvCacheError("disposed", "This backend session was disposed.");
+  };
+
+  async function execute(calls: readonly RecordedCall[]): Promise<void> {
+    for (const { kernel, params } of calls) {
+      if (kernel.native && (await kernels.run(kernel.name, kernel.native(params)))) continue;
+      kernel.reference(params);
+      fallbacks.set(kernel.name, (fallbacks.get(kernel.name) ?? 0) + 1);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+
+  return {
+    async load(source: DecoderGraph, weights: WeightSource, options: LoadOptions = {}) {
+      alive();
+      checkShapes(source.shape, host.layout.shape);
+      const graph = singleAssignment(source);
+      const compiler = createGraphCompiler(graph, weights, "native", options);
+      const model = await compiler.compile(wholeGraph(graph));
+      const { bytes, external } = encodeModel(model);
+      const session = await addon.createSession(bytes, {
+        threads,
+        spinning: false,
+        customOps: true,
+        external,
+      });
+      let open = true;
+      const loaded: LoadedModel = {
+        forward: (step: StepInput) =>
+          queue(async () => {
+            alive();
+            if (!open) throw new KvCacheError("disposed", "This model was disposed.");
+            const arrays = stepInputs(graph, step);
+            const inputs = model.inputs.map(({ name }) => {
+              if (name === "handle") return nativeTensor(BigInt64Array.of(handle), "i64", [1]);
+              const { data, type, dims } = arrays.get(name)!;
+              return nativeTensor(data, type, dims);
+            });
+            const dims = [step.logitIndices.length, graph.vocabSize];
+            const logits = new Float32Array(dims[0]! * dims[1]!);
+            await addon.runAsync(session, inputs, [nativeTensor(logits, "f32", dims)]);
+            return logits;
+          }),
+        dispose: () =>
+          queue(async () => {
+            if (open) addon.releaseSession(session);
+            open = false;
+            models.delete(loaded);
+          }),
+      };
+      models.add(loaded);
+      return loaded;
+    },
+    encoder() {
+      alive();
+      return createRecordingEncoder((calls) =>
+        queue(async () => {
+          alive();
+          await execute(calls);
+        }),
+      );
+    },
+    fallbacks: () => new Map(fallbacks),
+    async dispose() {
+      await Promise.all([...models].map((model) => model.dispose()));
+      await queue(async () => {
+        if (disposed) return;
+        disposed = true;
+        kernels.dispose();
+        addon.releaseCache(handle);
+      });
+    },
+  };
+}

@@ -1,0 +1,21 @@
+export { type RecordedCompression, recordCompression } from "./compression.ts";
+export { createEngine, type Engine, type EngineOptions, type SchedulerOptions } from "./engine.ts";
+export type { EngineCounters, EngineStats } from "./engine-stats.ts";
+export type { Explanation } from "./explain.ts";
+export type { GenerationStream } from "./generation.ts";
+export type {
+  EndEvent,
+  FinishReason,
+  GenerationChoice,
+  GenerationEvent,
+  GenerationResult,
+  KvUsage,
+  Timings,
+  TokenEvent,
+  Usage,
+} from "./generation-event.ts";
+export type { ChatPrompt, GenerationRequest, StopConditions } from "./request.ts";
+export { createRunner, type Runner, type SequenceRunner } from "./runner.ts";
+export type { Runtime, RuntimeOptions, ServedModel } from "./runtime.ts";
+export type { Session } from "./session.ts";
+export { TRACE_VERSION, type TraceEvent, type TraceOptions } from "./trace.ts";

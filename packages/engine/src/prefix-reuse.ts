@@ -1,0 +1,138 @@
+import {
+  type CacheManager,
+  type DecoderGraph,
+  type PrefixKey,
+  type RopeParameters,
+  type SequenceSlot,
+  sum,
+} from "@kvcache/core";
+import type { CompressionEvent, Sequence } from "./sequence.ts";
+
+/** What a sequence starts from. */
+export interface AdoptedPrefix {
+  readonly tokens: number;
+  /** Present where the prefix was compressed already. */
+  readonly compression?: CompressionEvent;
+}
+
+/** When a sequence may start from cached prefixes, and what it leaves behind for others. */
+export interface PrefixReuse {
+  /** Tokens that `adopt` would find now. */
+  reusable(sequence: Sequence): number;
+  /** Fills the empty slot from the index. */
+  adopt(sequence: Sequence, slot: SequenceSlot): AdoptedPrefix;
+  /** Offers the whole blocks of an uncompressed sequence. */
+  publish(sequence: Sequence): void;
+  /** Offers a prefix that was just compressed, to requests with the same prefix and plan. */
+  publishCompressed(sequence: Sequence): void;
+}
+
+export interface PrefixReuseOptions {
+  readonly cache: CacheManager;
+  readonly graph: DecoderGraph;
+  /** Model and weight format: prefixes never cross it. */
+  readonly namespace: string;
+}
+
+/**
+ * A hit stops at least the observation window before the point where the prompt is compressed (the
+ * scorer must see these queries) and before the last token (somebody must give logits). Sequences
+ * that gather attention sums share nothing: their sums would be another prompt's.
+ */
+export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOptions): PrefixReuse {
+  const windows = cache.layout.slidingWindow.filter((window) => window !== undefined);
+  const publishable = Math.min(...windows, Number.POSITIVE_INFINITY);
+
+  const keyOf = (sequence: Sequence, tokens: number): PrefixKey => ({
+    namespace: JSON.stringify([
+      namespace,
+      sequence.cacheSalt,
+      ropeClass(graph.ropes, sequence.promptLength),
+    ]),
+    tokenIds: sequence.tokens.ids.slice(0, tokens),
+  });
+
+  const limitOf = ({ plan, prefillOpen, compressAfter, promptLength }: Sequence): number =>
+    (prefillOpen ? compressAfter : promptLength) - Math.max(1, plan.window);
+
+  /** Whether the compressed entry is as good as one's own: later compressions need the window. */
+  const wantsCompressed = ({
+    plan,
+    prefillOpen,
+    compressAfter,
+    promptLength,
+  }: Sequence): boolean => {
+    const { interval, pressure } = plan.policy?.trigger ?? {};
+    const laterOnes = interval !== undefined || pressure === true;
+    return (
+      prefillOpen &&
+      compressAfter < promptLength &&
+      (!laterOnes || promptLength - compressAfter >= plan.window)
+    );
+  };
+
+  return Object.freeze({
+    reusable(sequence: Sequence): number {
+      const limit = limitOf(sequence);
+      if (!sequence.plan.sharesBlocks || limit <= 0) return 0;
+      return cache.prefixes.lookup(keyOf(sequence, sequence.promptLength), limit);
+    },
+
+    adopt(sequence: Sequence, slot: SequenceSlot): AdoptedPrefix {
+      if (!sequence.plan.sharesBlocks) return nothing;
+      const { compressAfter: tokens, promptLength, plan } = sequence;
+      if (
+        wantsCompressed(sequence) &&
+        cache.prefixes.adoptCompressed(slot, keyOf(sequence, tokens), plan.fingerprint)
+      ) {
+        const { lengths } = cache.sequenceStats(slot);
+        const entriesBefore = tokens * lengths.length;
+        const entriesAfter = sum(lengths);
+        return { tokens, compression: { phase: "prefill", tokens, entriesBefore, entriesAfter } };
+      }
+      const limit = limitOf(sequence);
+      if (limit <= 0) return nothing;
+      return { tokens: cache.prefixes.adopt(slot, keyOf(sequence, promptLength), limit) };
+    },
+
+    publish(sequence: Sequence): void {
+      const { plan, slot, cached, promptLength } = sequence;
+      if (slot === undefined || !plan.sharesBlocks || sequence.compressed) return;
+      // Generated tokens were rotated for their own length, which only some RoPE kinds notice.
+      const sameRope = ropeClass(graph.ropes, cached) === ropeClass(graph.ropes, promptLength);
+      const tokens = sameRope ? cached : Math.min(cached, promptLength);
+      // Sliding-window layers have given their first blocks back by then.
+      if (tokens <= publishable) cache.prefixes.publish(slot, keyOf(sequence, tokens), tokens);
+    },
+
+    publishCompressed(sequence: Sequence): void {
+      const { plan, slot, cached, promptLength, compressAfter } = sequence;
+      if (slot === undefined || !plan.sharesBlocks || cached !== compressAfter) return;
+      if (cached < promptLength)
+        cache.prefixes.publishCompressed(slot, keyOf(sequence, cached), plan.fingerprint);
+    },
+  });
+}
+
+const nothing: AdoptedPrefix = Object.freeze({ tokens: 0 });
+
+/** No reuse: what an engine with `prefixCache: false` works with. */
+export const noPrefixReuse: PrefixReuse = Object.freeze({
+  reusable: () => 0,
+  adopt: () => nothing,
+  publish: () => {},
+  publishCompressed: () => {},
+});
+
+/** Prompts of one class rotate equal positions alike: only dynamic NTK and longrope tell lengths apart. */
+function ropeClass(ropes: readonly RopeParameters[], length: number): string {
+  return ropes
+    .map(({ scaling, maxPositions }) =>
+      scaling.type === "dynamic"
+        ? Math.max(length, maxPositions)
+        : scaling.type === "longrope"
+          ? Number(length > scaling.originalMaxPositions)
+          : 0,
+    )
+    .join();
+}

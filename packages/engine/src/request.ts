@@ -1,0 +1,193 @@
+import { type CachePlan, KvCacheError, type RopeParameters } from "@kvcache/core";
+import type { ChatMessage, ChatTemplateOptions, SamplingParams } from "@kvcache/decoder";
+import type { BlockAccount } from "./block-account.ts";
+import { type Runtime, tokenizerOf } from "./runtime.ts";
+import { fits } from "./scheduler.ts";
+import type { SequencePlan } from "./sequence-plan.ts";
+import type { Session } from "./session.ts";
+
+export interface StopConditions {
+  /** Text before the first of them is kept. */
+  readonly strings?: readonly string[];
+  readonly ids?: readonly number[];
+  /** Do not stop at the model's own end-of-sequence ids. */
+  readonly ignoreEos?: boolean;
+}
+
+export interface ChatPrompt extends ChatTemplateOptions {
+  readonly messages: readonly ChatMessage[];
+}
+
+export interface GenerationRequest {
+  /** Text (special tokens are added), token ids, or messages for the model's chat template. */
+  readonly prompt: string | ArrayLike<number> | ChatPrompt;
+  /** Default: the model's own, else what is left of its context. */
+  readonly maxTokens?: number;
+  readonly sampling?: SamplingParams;
+  readonly stop?: StopConditions;
+  /** Which tokens stay, how they are stored. Default: all, as the cache does. */
+  readonly plan?: CachePlan;
+  /**
+   * Prompt tokens after which the prefill is compressed; the rest of the prompt is fed afterwards,
+   * so that a question there has no part in what is kept. Default: the whole prompt.
+   */
+  readonly compressAfter?: number;
+  /** Keeps the cache of its earlier turns. */
+  readonly session?: Session;
+  readonly signal?: AbortSignal;
+  /** Higher runs first. Default 0. */
+  readonly priority?: number;
+  /** Reports each token's log-probability and this many of the likeliest alternatives. */
+  readonly logprobs?: number;
+  /** Choices to generate from one prefill. Default 1. */
+  readonly n?: number;
+  /** Requests share cached prefixes only with requests of the same salt. */
+  readonly cacheSalt?: string;
+}
+
+/** A request that was checked and tokenized. */
+export interface ResolvedRequest {
+  readonly ids: Int32Array;
+  readonly maxTokens: number;
+  readonly stopIds: ReadonlySet<number>;
+  readonly stopStrings: readonly string[];
+  readonly plan: SequencePlan;
+  readonly compressAfter: number;
+  readonly priority: number;
+  readonly n: number;
+  readonly cacheSalt: string;
+}
+
+/**
+ * Checks everything about a request that can be checked before it runs. Throws `invalid-argument`,
+ * `invalid-plan`, `missing-signal`, or `context-length-exceeded` for a prompt that the model, a
+ * sequence of the cache or the whole pool can never hold.
+ */
+export function resolveRequest(
+  request: GenerationRequest,
+  runtime: Runtime,
+  account: BlockAccount,
+): ResolvedRequest {
+  const { model } = runtime;
+  const ids = tokenize(request, runtime);
+  const plan = runtime.planOf(request.plan ?? {});
+  const n = count("n", request.n ?? 1, 1);
+  if (n > 1 && request.session)
+    throw new KvCacheError("invalid-argument", `A session continues one choice, not ${n}.`, {
+      value: n,
+      remedy: "Leave n out, or the session.",
+    });
+  if (request.logprobs !== undefined) count("logprobs", request.logprobs, 0);
+  const compressAfter = compressionPoint(request, plan, ids.length);
+  const priority = request.priority ?? 0;
+  if (!Number.isFinite(priority))
+    throw new KvCacheError("invalid-argument", `priority must be finite, got ${priority}.`, {
+      value: priority,
+    });
+
+  const context = contextLength(runtime, plan);
+  const room = context - ids.length;
+  if (room < 1) throw tooLong(ids.length, 1, context);
+  const wanted = request.maxTokens ?? model.generationConfig.maxNewTokens;
+  const maxTokens = wanted === undefined ? room : count("maxTokens", wanted, 1);
+  if (request.maxTokens !== undefined && maxTokens > room)
+    throw tooLong(ids.length, maxTokens, context);
+  const first = plan.policy?.trigger.prefill ? compressAfter : ids.length;
+  const blocks = account.forTokens(first);
+  if (!fits(blocks, account.totals) || first > rowCapacity(runtime))
+    throw new KvCacheError(
+      "context-length-exceeded",
+      `A prompt of ${first} tokens takes ${blocks} blocks, the whole cache has ${account.totals} and a row holds ${rowCapacity(runtime)} tokens.`,
+      { value: first, remedy: "Shorten the prompt, or create the cache with more memory." },
+    );
+
+  const { strings = [], ids: stopIds = [], ignoreEos = false } = request.stop ?? {};
+  return {
+    ids,
+    maxTokens: Math.min(maxTokens, room),
+    stopIds: new Set([...stopIds, ...(ignoreEos ? [] : model.generationConfig.eosTokenIds)]),
+    stopStrings: strings,
+    plan,
+    compressAfter,
+    priority,
+    n,
+    cacheSalt: request.cacheSalt ?? "",
+  };
+}
+
+function tokenize({ prompt }: GenerationRequest, { model }: Runtime): Int32Array {
+  let ids: Int32Array;
+  if (typeof prompt === "string") ids = tokenizerOf(model).encode(prompt);
+  else if ("messages" in prompt) {
+    const { messages, ...options } = prompt;
+    const addGenerationPrompt = options.continueFinalMessage !== true;
+    const tokenizer = tokenizerOf(model);
+    const text = tokenizer.applyChatTemplate(messages, { addGenerationPrompt, ...options });
+    ids = tokenizer.encode(text, { addSpecialTokens: false });
+  } else ids = Int32Array.from(prompt);
+  if (ids.length === 0)
+    throw new KvCacheError("invalid-argument", "The prompt has no tokens.", {
+      value: prompt,
+      remedy: "Start with the model's beginning-of-sequence token at least.",
+    });
+  const { vocabSize } = model.graph;
+  const bad = ids.find((id) => id < 0 || id >= vocabSize);
+  if (bad !== undefined)
+    throw new KvCacheError(
+      "invalid-argument",
+      `Token id ${bad} is outside the vocabulary of ${vocabSize}.`,
+      { value: bad },
+    );
+  return ids;
+}
+
+function compressionPoint(
+  { compressAfter }: GenerationRequest,
+  { policy }: SequencePlan,
+  promptLength: number,
+): number {
+  if (compressAfter === undefined) return promptLength;
+  if (!policy?.trigger.prefill)
+    throw new KvCacheError(
+      "invalid-argument",
+      "compressAfter needs a plan whose policy compresses at the end of the prefill.",
+      { value: compressAfter, remedy: "Add such a plan, or leave compressAfter out." },
+    );
+  if (!Number.isSafeInteger(compressAfter) || compressAfter < 1 || compressAfter > promptLength)
+    throw new KvCacheError(
+      "invalid-argument",
+      `compressAfter must be in 1 … ${promptLength}, the prompt's length, got ${compressAfter}.`,
+      { value: compressAfter },
+    );
+  return compressAfter;
+}
+
+/**
+ * Tokens that a sequence may reach. RoPE kinds that stretch with the length go as far as their
+ * factor says; a sequence that keeps everything must also fit a row of the cache.
+ */
+function contextLength(runtime: Runtime, { policy }: SequencePlan): number {
+  const { model } = runtime;
+  const reach = ({ scaling, maxPositions }: RopeParameters) =>
+    scaling.type === "dynamic" ? Math.floor(maxPositions * scaling.factor) : 0;
+  const context = Math.max(model.graph.maxPositions, ...model.graph.ropes.map(reach));
+  return policy ? context : Math.min(context, rowCapacity(runtime));
+}
+
+/** Tokens that one row of the cache can hold. */
+const rowCapacity = ({ cache: { host, layout } }: Runtime): number =>
+  host ? host.maxBlocksPerRow * layout.arenas[0]!.blockSize : Number.POSITIVE_INFINITY;
+
+const tooLong = (prompt: number, maxTokens: number, context: number) =>
+  new KvCacheError(
+    "context-length-exceeded",
+    `A prompt of ${prompt} tokens and ${maxTokens} new ones exceed the context of ${context}.`,
+    { value: prompt + maxTokens, remedy: "Shorten the prompt or lower maxTokens." },
+  );
+
+function count(name: string, value: number, low: number): number {
+  if (Number.isSafeInteger(value) && value >= low) return value;
+  throw new KvCacheError("invalid-argument", `${name} must be an integer ≥ ${low}, got ${value}.`, {
+    value,
+  });
+}

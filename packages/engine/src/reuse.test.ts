@@ -1,0 +1,246 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { createEngine, type Engine } from "./engine.ts";
+import type { GenerationRequest } from "./request.ts";
+import { createWorld, promptOf, testPlan, type WorldOptions } from "./test-world.ts";
+
+let engine: Engine;
+let world: ReturnType<typeof createWorld>;
+
+async function start(options: WorldOptions = {}, prefixCache = true) {
+  world = createWorld(options);
+  engine = await createEngine({ ...world, prefixCache, scheduler: { watermark: 0 } });
+}
+
+const run = async (request: GenerationRequest) => {
+  const { tokenIds, usage, kv } = await engine.generate(request).result;
+  return { tokens: [...tokenIds], cached: usage.cachedTokens, kv };
+};
+
+/** What the same request gives on a fresh engine without reuse. */
+async function fresh(request: GenerationRequest, options: WorldOptions = {}): Promise<number[]> {
+  const { session: _, ...rest } = request;
+  const other = await createEngine({ ...createWorld(options), prefixCache: false });
+  const { tokenIds } = await other.generate(rest).result;
+  await other.dispose();
+  return [...tokenIds];
+}
+
+afterEach(async () => {
+  await engine.dispose();
+  expect(world.cache.stats().sequences).toBe(0);
+});
+
+describe("cached prefixes", () => {
+  const shared = promptOf(1, 41);
+
+  it("skip whole blocks of an equal beginning and change nothing", async () => {
+    await start();
+    await run({ prompt: shared, maxTokens: 2 });
+    const request = { prompt: [...shared, ...promptOf(2, 7)], maxTokens: 6 };
+    expect(await run(request)).toMatchObject({ tokens: await fresh(request), cached: 40 });
+    // The whole prompt is cached now; its last token is fed all the same.
+    const again = { prompt: shared.slice(0, 40), maxTokens: 6 };
+    expect(await run(again)).toMatchObject({ tokens: await fresh(again), cached: 36 });
+    expect(engine.stats()).toMatchObject({ promptTokens: 129, cachedPromptTokens: 76 });
+  });
+
+  it("hold what was generated too", async () => {
+    await start();
+    const { tokens } = await run({ prompt: shared, maxTokens: 12 });
+    const request = { prompt: [...shared, ...tokens, 3, 4], maxTokens: 3 };
+    // 41 + 11 tokens were fed: 13 whole blocks.
+    expect(await run(request)).toMatchObject({ tokens: await fresh(request), cached: 52 });
+  });
+
+  it("stop before the observation window", async () => {
+    await start();
+    await run({ prompt: shared, maxTokens: 2 });
+    const plan = testPlan(10, { needs: [{ kind: "windowQueries", window: 6 }] });
+    const request = { prompt: shared, maxTokens: 4, plan };
+    expect(await run(request)).toMatchObject({ tokens: await fresh(request), cached: 32 });
+    const hidden = { ...request, compressAfter: 30 };
+    expect(await run(hidden)).toMatchObject({ tokens: await fresh(hidden), cached: 24 });
+  });
+
+  it("are refused by plans whose sums would be another prompt's", async () => {
+    await start();
+    await run({ prompt: shared, maxTokens: 2 });
+    const plan = testPlan(10, { needs: [{ kind: "attentionSums", power: 1, phase: "all" }] });
+    const request = { prompt: shared, maxTokens: 4, plan };
+    expect(await run(request)).toMatchObject({ tokens: await fresh(request), cached: 0 });
+  });
+
+  it("never cross salts", async () => {
+    await start();
+    await run({ prompt: shared, maxTokens: 2, cacheSalt: "a" });
+    expect(await run({ prompt: shared, maxTokens: 2, cacheSalt: "b" })).toMatchObject({ cached: 0 });
+    expect(await run({ prompt: shared, maxTokens: 2, cacheSalt: "a" })).toMatchObject({
+      cached: 40,
+    });
+  });
+
+  it("serve compressed prefixes to the same plan only", async () => {
+    await start();
+    const plan = testPlan(10);
+    const ask = (question: number, wanted = plan) => ({
+      prompt: [...shared, ...promptOf(question, 9)],
+      maxTokens: 5,
+      plan: wanted,
+      compressAfter: 41,
+    });
+    await run(ask(2));
+    expect(await run(ask(3))).toMatchObject({ tokens: await fresh(ask(3)), cached: 41 });
+    const other = testPlan(11);
+    expect(await run(ask(3, other))).toMatchObject({
+      tokens: await fresh(ask(3, other)),
+      cached: 40,
+    });
+  });
+
+  it("keep prompts apart whose lengths rotate them differently", async () => {
+    const options = { rope: { type: "dynamic", factor: 8 } as const, maxPositions: 24 };
+    await start(options);
+    await run({ prompt: shared, maxTokens: 2 });
+    const longer = { prompt: [...shared, 5, 6, 7], maxTokens: 3 };
+    expect(await run(longer)).toMatchObject({ tokens: await fresh(longer, options), cached: 0 });
+    expect(await run({ prompt: shared, maxTokens: 2 })).toMatchObject({ cached: 40 });
+  });
+
+  it("make room for whoever needs their blocks", async () => {
+    await start({ numBlocks: 60 });
+    for (const seed of [1, 2, 3]) {
+      const request = { prompt: promptOf(seed, 40), maxTokens: 8 };
+      expect(await run(request)).toMatchObject({ tokens: await fresh(request), cached: 0 });
+    }
+  });
+});
+
+describe("sliding windows", () => {
+  it("give blocks back that no query sees, and change nothing", async () => {
+    const options = { slidingWindow: [6, undefined] };
+    await start(options);
+    const request = { prompt: promptOf(1, 30), maxTokens: 20 };
+    const { tokens, kv } = await run(request);
+    expect(tokens).toEqual(await fresh(request, options));
+    // Two rows keep all 49 tokens; two keep the window of 6 in at most three blocks.
+    expect(kv.tokensKept).toBeLessThan((49 + 12) / 2);
+    expect(await run(request)).toMatchObject({ tokens, cached: 0 });
+  });
+});
+
+describe("choices", () => {
+  it("fork from one prefill and go on as if they were alone", async () => {
+    for (const plan of [{}, testPlan(10)]) {
+      await start({}, false);
+      const request = { prompt: promptOf(1, 30), maxTokens: 10, plan, sampling: { seed: 5 } };
+      const { choices } = await engine.generate({ ...request, n: 4 }).result;
+      expect(world.passes[0]).toBe(30);
+      expect(world.passes.slice(1).every((tokens) => tokens === 4)).toBe(true);
+      for (const { index, tokenIds } of choices)
+        expect([...tokenIds]).toEqual(await fresh({ ...request, sampling: { seed: 5 + index } }));
+      expect(world.numHeldBlocks()).toBe(0);
+    }
+  });
+
+  it("do not share blocks that carry attention sums", async () => {
+    await start({}, false);
+    const trigger = { prefill: true, interval: 3, pressure: false };
+    const needs = [{ kind: "attentionSums", power: 1, phase: "all" }] as const;
+    const plan = testPlan(10, { needs, trigger });
+    const request = { prompt: promptOf(1, 30), maxTokens: 10, plan, sampling: { seed: 5 } };
+    const { choices } = await engine.generate({ ...request, n: 3 }).result;
+    for (const { index, tokenIds } of choices)
+      expect([...tokenIds]).toEqual(await fresh({ ...request, sampling: { seed: 5 + index } }));
+  });
+
+  it("wait their turn where the cache has no room for all", async () => {
+    await start({ numBlocks: 76 }, false);
+    const request = { prompt: promptOf(1, 30), maxTokens: 30, sampling: { seed: 5 } };
+    const { choices } = await engine.generate({ ...request, n: 3 }).result;
+    expect(engine.stats().preemptions.recompute).toBeGreaterThan(0);
+    for (const { index, tokenIds } of choices)
+      expect([...tokenIds]).toEqual(await fresh({ ...request, sampling: { seed: 5 + index } }));
+  });
+});
+
+describe("sessions", () => {
+  it("feed only what a turn adds", async () => {
+    await start({}, false);
+    const session = engine.openSession();
+    const first = { prompt: promptOf(1, 20), maxTokens: 6, session };
+    const { tokens } = await run(first);
+    expect(session.cachedTokens).toBe(25);
+    const second = { ...first, prompt: [...first.prompt, ...tokens, ...promptOf(2, 9)] };
+    expect(await run(second)).toMatchObject({ tokens: await fresh(second), cached: 25 });
+    session.close();
+    expect(world.numHeldBlocks()).toBe(0);
+    expect(() => engine.generate(second)).toThrow("not of this engine");
+  });
+
+  it("cut the cache back to what two turns have in common", async () => {
+    await start({}, false);
+    const session = engine.openSession();
+    const first = { prompt: promptOf(1, 20), maxTokens: 6, session };
+    await run(first);
+    const second = { ...first, prompt: [...first.prompt.slice(0, 17), 1, 2, 3] };
+    expect(await run(second)).toMatchObject({ tokens: await fresh(second), cached: 17 });
+    const same = { ...first, prompt: second.prompt };
+    expect(await run(same)).toMatchObject({ tokens: await fresh(same), cached: 19 });
+  });
+
+  it("go on from a compressed cache, but never rewrite what it was compressed with", async () => {
+    await start({}, false);
+    const plan = testPlan(8, { needs: [{ kind: "windowQueries", window: 3 }] });
+    const session = engine.openSession();
+    const first = { prompt: promptOf(1, 20), maxTokens: 6, session, plan };
+    const { tokens } = await run(first);
+    const second = { ...first, prompt: [...first.prompt, ...tokens, ...promptOf(2, 9)] };
+    const { cached, kv } = await run(second);
+    expect(cached).toBe(25);
+    // 8 of the first prompt, compressed again with the second one; then 5 generated tokens.
+    expect(kv).toMatchObject({ tokensSeen: 40, tokensKept: 13, compressions: 2 });
+    const rewritten = { ...first, prompt: [...first.prompt.slice(0, 10), ...promptOf(3, 9)] };
+    expect(await run(rewritten)).toMatchObject({ tokens: await fresh(rewritten), cached: 0 });
+  });
+
+  it("lend their blocks while they rest and come back unharmed", async () => {
+    for (const plan of [{}, testPlan(12)]) {
+      await start({ numBlocks: 80 }, false);
+      const session = engine.openSession();
+      const first = { prompt: promptOf(1, 20), maxTokens: 6, session, plan };
+      const { tokens } = await run(first);
+      await run({ prompt: promptOf(3, 70), maxTokens: 6 });
+      expect(engine.stats()).toMatchObject({ idleReclaims: 1, idle: 0 });
+      const second = { ...first, prompt: [...first.prompt, ...tokens, 9, 8, 7] };
+      const undisturbed = await createEngine({ ...createWorld(), prefixCache: false });
+      const other = undisturbed.openSession();
+      await undisturbed.generate({ ...first, session: other }).result;
+      const expected = await undisturbed.generate({ ...second, session: other }).result;
+      expect((await run(second)).tokens).toEqual([...expected.tokenIds]);
+      await engine.dispose();
+    }
+  });
+
+  it("survive an abort in the middle of a turn", async () => {
+    await start({}, false);
+    const session = engine.openSession();
+    const prompt = promptOf(1, 20);
+    const controller = new AbortController();
+    const stream = engine.generate({ prompt, maxTokens: 50, session, signal: controller.signal });
+    for await (const event of stream) if (event.type === "token") controller.abort();
+    const next = { prompt: [...prompt, 1, 2, 3], maxTokens: 5, session };
+    expect(await run(next)).toMatchObject({ tokens: await fresh(next), cached: 20 });
+  });
+
+  it("take one turn at a time, of one plan", async () => {
+    await start();
+    const session = engine.openSession();
+    const request = { prompt: promptOf(1, 20), maxTokens: 5, session };
+    const { result } = engine.generate(request);
+    expect(() => engine.generate(request)).toThrow("middle of a turn");
+    await result;
+    expect(() => engine.generate({ ...request, plan: testPlan(9) })).toThrow("another plan");
+    expect(() => engine.generate({ ...request, stop: { strings: [""] } })).toThrow();
+    await engine.generate(request).result;
+  });
+});

@@ -1,0 +1,97 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { byUrgency, firstShort, leastUrgent, type Schedulable, shareTokens } from "./scheduler.ts";
+
+const decode = (arrival: number, priority = 0): Schedulable => ({
+  priority,
+  arrival,
+  pending: 1,
+  decoding: true,
+});
+const prefill = (arrival: number, pending: number, priority = 0): Schedulable => ({
+  priority,
+  arrival,
+  pending,
+  decoding: false,
+});
+
+const sequences = fc.array(
+  fc.record({
+    priority: fc.integer({ min: -1, max: 1 }),
+    arrival: fc.nat(50),
+    pending: fc.integer({ min: 1, max: 300 }),
+    decoding: fc.boolean(),
+  }),
+  { maxLength: 20 },
+);
+
+describe("shareTokens", () => {
+  it("feeds decoding sequences first and gives prompts the rest", () => {
+    expect(shareTokens([prefill(0, 1000), decode(1), decode(2)], 64)).toEqual([62, 1, 1]);
+  });
+
+  it("shares the rest evenly, so that a long prompt does not hold up short ones", () => {
+    expect(shareTokens([prefill(0, 1000), prefill(1, 10), prefill(2, 1000)], 64)).toEqual([
+      27, 10, 27,
+    ]);
+  });
+
+  it("serves higher priorities first", () => {
+    expect(shareTokens([prefill(0, 50), prefill(1, 50, 1)], 64)).toEqual([14, 50]);
+  });
+
+  it("never exceeds budget or wishes, wastes nothing, and feeds everybody it can", () => {
+    fc.assert(
+      fc.property(sequences, fc.integer({ min: 1, max: 600 }), (given, budget) => {
+        const running = given.map((one) => (one.decoding ? { ...one, pending: 1 } : one));
+        const tokens = shareTokens(running, budget);
+        const total = tokens.reduce((sum, count) => sum + count, 0);
+        const wished = running.reduce((sum, { pending }) => sum + pending, 0);
+        expect(total).toBe(Math.min(budget, wished));
+        tokens.forEach((count, i) => {
+          expect(count).toBeGreaterThanOrEqual(0);
+          expect(count).toBeLessThanOrEqual(running[i]!.pending);
+          if (running[i]!.decoding && running.length <= budget) expect(count).toBe(1);
+        });
+        // Among prompts of one priority nobody gets less than another unless it wished for less.
+        running.forEach((a, i) =>
+          running.forEach((b, j) => {
+            if (a.decoding || b.decoding || a.priority !== b.priority) return;
+            if (tokens[i]! < a.pending) expect(tokens[j]!).toBeLessThanOrEqual(tokens[i]! + 1);
+          }),
+        );
+      }),
+    );
+  });
+});
+
+describe("firstShort", () => {
+  it("grants the most urgent first and names the first that gets nothing", () => {
+    const [a, b, c] = [decode(2), decode(0), decode(1)];
+    expect(firstShort([a!, b!, c!], [5], () => [2])).toBe(a);
+    expect(firstShort([a!, b!, c!], [6], () => [2])).toBeUndefined();
+  });
+
+  it("takes what it grants from every arena", () => {
+    const available = [10, 3];
+    expect(firstShort([decode(0), decode(1)], available, () => [4, 2])).toMatchObject({
+      arrival: 1,
+    });
+    expect(available).toEqual([6, 1]);
+  });
+});
+
+describe("leastUrgent", () => {
+  it("is the last in the order of urgency", () => {
+    fc.assert(
+      fc.property(sequences, (given) => {
+        const victim = leastUrgent(given);
+        for (const other of given) expect(byUrgency(victim!, other)).toBeGreaterThanOrEqual(0);
+      }),
+    );
+  });
+
+  it("prefers low priority over late arrival", () => {
+    expect(leastUrgent([decode(9, 1), decode(0, 0), decode(3, 1)])).toMatchObject({ arrival: 0 });
+  });
+});

@@ -1,0 +1,242 @@
+import { assert, type CompressionPhase, type SequenceSlot } from "@kvcache/core";
+import type { Choice } from "./choice.ts";
+import type { Schedulable } from "./scheduler.ts";
+import type { SequencePlan } from "./sequence-plan.ts";
+import type { SessionState } from "./session.ts";
+import type { Feed } from "./step-assembler.ts";
+import { TokenLog } from "./token-log.ts";
+
+/**
+ * - `waiting`  holds no cache slot: new, or preempted
+ * - `prefill`  feeds the prompt (again, after a preemption by recomputation)
+ * - `decode`   feeds the token it sampled last
+ * - `idle`     a session between two turns: keeps its entries, runs nothing
+ * - `done`     gave everything back
+ */
+export type SequenceState = "waiting" | "prefill" | "decode" | "idle" | "done";
+
+/** One line of a sequence's compression log. */
+export interface CompressionEvent {
+  readonly phase: CompressionPhase;
+  /** Tokens seen when it happened. */
+  readonly tokens: number;
+  /** Entries over all rows before and after. */
+  readonly entriesBefore: number;
+  readonly entriesAfter: number;
+}
+
+/** What a sequence swapped out needs to come back. */
+export interface SwappedOut {
+  readonly bytes: Uint8Array;
+  /** Tokens per row, which say how many blocks it takes: [numRows]. */
+  readonly lengths: Uint32Array;
+}
+
+export interface SequenceOptions {
+  readonly id: number;
+  readonly arrival: number;
+  readonly priority: number;
+  readonly plan: SequencePlan;
+  /** Prefixes are shared with sequences of the same salt only. */
+  readonly cacheSalt: string;
+}
+
+/**
+ * A sequence's state machine: which tokens it knows, which of them are cached, what it may feed
+ * next and when it is due for compression. It never touches the cache itself.
+ */
+export class Sequence implements Schedulable {
+  readonly id: number;
+  readonly plan: SequencePlan;
+  readonly cacheSalt: string;
+  arrival: number;
+  priority: number;
+
+  tokens = new TokenLog();
+  /** Tokens of the log that were fed. */
+  cached = 0;
+  /** Position of the next token: `cached`, unless a transform renumbered the kept entries. */
+  position = 0;
+  /** Where the current turn's prompt ends and where its prefill is compressed, in tokens. */
+  promptLength = 0;
+  compressAfter = 0;
+  /** Whether this turn's prefill compression is still to come. */
+  prefillOpen = false;
+
+  /** Who gets the tokens; a session between two turns has nobody. */
+  choice: Choice | undefined;
+  session: SessionState | undefined;
+  /** Choices that will fork from this sequence when its prompt ends, itself included. */
+  width = 1;
+
+  slot: SequenceSlot | undefined;
+  swapped: SwappedOut | undefined;
+  /** Whether blocks for everything up to `goal` are promised (of a prefill; decoding takes its chance). */
+  reserved = false;
+  bytesPeak = 0;
+  /** Prompt tokens that this turn did not compute: from the prefix index or the session. */
+  reusedTokens = 0;
+  readonly compressions: CompressionEvent[] = [];
+  /** Tokens seen at the last compression under pressure that gave nothing back. */
+  futileAt = -1;
+  #state: SequenceState = "waiting";
+
+  constructor(options: SequenceOptions) {
+    this.id = options.id;
+    this.arrival = options.arrival;
+    this.priority = options.priority;
+    this.plan = options.plan;
+    this.cacheSalt = options.cacheSalt;
+  }
+
+  get state(): SequenceState {
+    if (this.#state !== "prefill") return this.#state;
+    return this.decoding ? "decode" : "prefill";
+  }
+
+  /** Whether anything was evicted, so that feeding the tokens again would not give this cache. */
+  get compressed(): boolean {
+    return this.compressions.some(
+      ({ entriesBefore, entriesAfter }) => entriesAfter < entriesBefore,
+    );
+  }
+
+  /** Where feeding must stop: to be compressed, at the prompt's end, or for want of tokens. */
+  get stop(): number {
+    if (this.prefillOpen && this.cached < this.compressAfter) return this.compressAfter;
+    return this.cached < this.promptLength ? this.promptLength : this.tokens.length;
+  }
+
+  get pending(): number {
+    return this.stop - this.cached;
+  }
+
+  /** Where room must be found up to before the prefill starts. */
+  get goal(): number {
+    return this.prefillOpen && this.cached < this.compressAfter
+      ? this.compressAfter
+      : this.tokens.length;
+  }
+
+  get decoding(): boolean {
+    return this.cached >= this.promptLength && this.tokens.length - this.cached === 1;
+  }
+
+  /** Signal flags of the tokens that are fed next. */
+  get signalFlags(): number {
+    return this.cached < this.promptLength ? this.plan.prefillFlags : this.plan.decodeFlags;
+  }
+
+  /** The compression that is due before anything else is fed. */
+  get due(): CompressionPhase | undefined {
+    const { policy } = this.plan;
+    if (!policy) return undefined;
+    if (this.prefillOpen && this.cached >= this.compressAfter) return "prefill";
+    const { interval } = policy.trigger;
+    const since = Math.max(this.promptLength, this.compressions.at(-1)?.tokens ?? 0);
+    return interval !== undefined && this.cached - since >= interval ? "decode" : undefined;
+  }
+
+  /**
+   * Starts a turn whose prompt is `ids`, of which the first `kept` tokens stay cached. Whoever holds
+   * a slot cuts it to that length before it runs.
+   */
+  beginTurn(ids: Int32Array, compressAfter: number, kept = 0): void {
+    const common = this.tokens.commonPrefix(ids);
+    this.tokens.truncate(common);
+    this.tokens.append(ids.subarray(common), ids.length);
+    if (kept === 0) {
+      this.compressions.length = 0;
+      this.swapped = undefined;
+    }
+    if (kept < this.cached) this.position = kept;
+    this.cached = kept;
+    this.promptLength = ids.length;
+    this.compressAfter = compressAfter;
+    const lastCompressed = this.compressions.at(-1)?.tokens ?? 0;
+    this.prefillOpen = this.plan.policy?.trigger.prefill === true && lastCompressed < compressAfter;
+    this.reserved = false;
+    this.futileAt = -1;
+    this.#state = "waiting";
+  }
+
+  /** waiting → prefill: the sequence got a slot that already holds `cached` of its tokens. */
+  enter(slot: SequenceSlot, cached: number, position: number): void {
+    assert(this.#state === "waiting", `Sequence ${this.id} enters while ${this.state}.`);
+    this.#state = "prefill";
+    this.slot = slot;
+    this.cached = cached;
+    this.position = position;
+    this.swapped = undefined;
+  }
+
+  /** The next `count` tokens as a share of a step. */
+  feed(count: number, logits: Feed["logits"]): Feed {
+    return {
+      slot: this.slot!,
+      ids: this.tokens.ids,
+      ropeLengths: this.tokens.ropeLengths,
+      from: this.cached,
+      count,
+      position: this.position,
+      signalFlags: this.signalFlags,
+      attentionBuffer: this.plan.attentionBuffer,
+      logits,
+    };
+  }
+
+  advance(count: number): void {
+    this.cached += count;
+    this.position += count;
+  }
+
+  /** Adds a sampled token, which the next step feeds. */
+  sampled(id: number): void {
+    this.tokens.push(id, this.tokens.length + 1);
+  }
+
+  compressedTo(event: CompressionEvent, position: number): void {
+    this.compressions.push(event);
+    if (event.phase === "prefill") this.prefillOpen = false;
+    this.position = position;
+    this.reserved = false;
+  }
+
+  /** running → waiting. Without `swapped` everything is fed again, which needs it uncompressed. */
+  leave(swapped?: SwappedOut): void {
+    assert(
+      swapped || !this.compressed,
+      `Sequence ${this.id} is compressed and cannot be replayed.`,
+    );
+    this.#state = "waiting";
+    this.slot = undefined;
+    this.swapped = swapped;
+    this.reserved = false;
+    if (!swapped) this.cached = this.position = 0;
+  }
+
+  rest(): void {
+    this.#state = "idle";
+  }
+
+  finish(): void {
+    this.#state = "done";
+    this.slot = undefined;
+    this.swapped = undefined;
+  }
+
+  /** A waiting sequence that knows what this one knows; its cached entries are copied by the caller. */
+  fork(id: number): Sequence {
+    const { arrival, priority, plan, cacheSalt } = this;
+    const child = new Sequence({ id, arrival, priority, plan, cacheSalt });
+    child.tokens = this.tokens.copy();
+    child.cached = this.cached;
+    child.position = this.position;
+    child.promptLength = this.promptLength;
+    child.compressAfter = this.compressAfter;
+    child.prefillOpen = this.prefillOpen;
+    child.compressions.push(...this.compressions);
+    child.reusedTokens = this.reusedTokens;
+    return child;
+  }
+}

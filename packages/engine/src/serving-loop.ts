@@ -1,0 +1,241 @@
+import { assert } from "@kvcache/core";
+import { createBlockSupply, type SupplyLimits } from "./block-supply.ts";
+import type { Choice } from "./choice.ts";
+import { createCompressionLifecycle } from "./compression-lifecycle.ts";
+import type { Generation } from "./generation.ts";
+import type { FinishReason, KvUsage } from "./generation-event.ts";
+import { shareTokens } from "./scheduler.ts";
+import type { Sequence } from "./sequence.ts";
+import type { StepTools } from "./step-tools.ts";
+import { yieldToHost } from "./yield-to-host.ts";
+
+export interface ServingLoopOptions extends SupplyLimits, Omit<StepTools, "whileBusy" | "fail"> {
+  /** Ids of the sequences that forks create. */
+  readonly nextId: () => number;
+}
+
+/** The engine's one writer: it turns while somebody waits or runs. */
+export interface ServingLoop {
+  /** Starts turning unless it does already. */
+  start(): void;
+  /** Stops after the pass that is running now. */
+  stop(): Promise<void>;
+  /** Changes the cache or the roster: at once, or right after the pass that is running now. */
+  whenFree(change: () => void): void;
+  /** Ends a request as aborted and gives back what it holds. Call it through `whenFree`. */
+  cancel(generation: Generation): void;
+  /** Rejects a request and gives back what it holds. Call it through `whenFree`. */
+  reject(generation: Generation, error: unknown): void;
+}
+
+export function createServingLoop(options: ServingLoopOptions): ServingLoop {
+  const { runtime, roster, prefixes, counters } = options;
+  const { cache, trace } = runtime;
+  const { vocabSize } = runtime.model.graph;
+  const slides = cache.layout.slidingWindow.some((window) => window !== undefined);
+  const lifecycle = createCompressionLifecycle({ ...options, whileBusy, fail });
+  const supply = createBlockSupply({ ...options, whileBusy, fail }, lifecycle, options);
+  /** Choices that get their copy of a prompt's cache once it is compressed. */
+  let forks: { readonly parent: Sequence; readonly child: Sequence }[] = [];
+  let deferred: (() => void)[] = [];
+  let busy = false;
+  let stopped = false;
+  let turning: Promise<void> | undefined;
+
+  async function turn(): Promise<void> {
+    try {
+      let emptySteps = 0;
+      while (!stopped && roster.waiting.length + roster.running.length > 0) {
+        emptySteps = (await step()) ? 0 : emptySteps + 1;
+        assert(emptySteps < 4, "The scheduler found nothing to run.");
+        await yieldToHost();
+      }
+    } catch (error) {
+      for (const sequence of [...roster.running, ...roster.waiting]) fail(sequence, error);
+    } finally {
+      turning = undefined;
+    }
+  }
+
+  /** Compress, schedule, forward, sample: one step of all sequences; false when nothing ran. */
+  async function step(): Promise<boolean> {
+    roster.relieved = false;
+    await lifecycle.compressDue();
+    forkPrompts();
+    await supply.makeRoom();
+    supply.admit();
+    return forward();
+  }
+
+  async function whileBusy<R>(work: () => Promise<R>): Promise<R> {
+    busy = true;
+    try {
+      return await work();
+    } finally {
+      busy = false;
+      const changes = deferred;
+      deferred = [];
+      for (const change of changes) change();
+    }
+  }
+
+  async function forward(): Promise<boolean> {
+    const counts = shareTokens(roster.running, runtime.maxBatchTokens);
+    const fed = [...roster.running].flatMap((sequence, i) => {
+      const count = counts[i]!;
+      if (count === 0) return [];
+      try {
+        cache.append(sequence.slot!, count);
+      } catch (error) {
+        fail(sequence, error);
+        return [];
+      }
+      const isLast = sequence.cached + count === sequence.tokens.length;
+      const { choice, decoding } = sequence;
+      return [{ sequence, choice, decoding, feed: sequence.feed(count, isLast ? "last" : "none") }];
+    });
+    if (fed.length === 0) return false;
+
+    const began = performance.now();
+    let logits: Float32Array;
+    try {
+      logits = await whileBusy(() => runtime.forward(fed.map(({ feed }) => feed)));
+    } catch (error) {
+      // What the pass wrote is unknown, so nobody who took part can go on.
+      for (const { sequence, choice } of fed) if (sequence.choice === choice) fail(sequence, error);
+      return true;
+    }
+    counters.steps++;
+    if (trace) {
+      const decodeTokens = fed.filter(({ decoding }) => decoding).length;
+      const numTokens = fed.reduce((total, { feed }) => total + feed.count, 0);
+      trace.write({
+        type: "step",
+        sequences: fed.length,
+        prefillTokens: numTokens - decodeTokens,
+        decodeTokens,
+        milliseconds: performance.now() - began,
+      });
+    }
+    let row = 0;
+    for (const { sequence, choice, feed } of fed) {
+      const at = feed.logits === "last" ? row++ * vocabSize : 0;
+      // Aborted meanwhile: nothing of this pass counts for it.
+      if (!choice || sequence.choice !== choice) continue;
+      sequence.advance(feed.count);
+      observe(sequence);
+      if (feed.logits === "last") sample(sequence, choice, logits.subarray(at, at + vocabSize));
+    }
+    return true;
+  }
+
+  /** What others may use, and what no query sees any more. */
+  function observe(sequence: Sequence): void {
+    const { cached, promptLength, prefillOpen, compressAfter } = sequence;
+    if (cached === promptLength || (prefillOpen && cached === compressAfter))
+      prefixes.publish(sequence);
+    if (slides) cache.releaseOutOfWindow(sequence.slot!);
+  }
+
+  /** Draws the next token of every choice that a sequence stands for. */
+  function sample(sequence: Sequence, choice: Choice, logits: Float32Array): void {
+    const choices = sequence.width > 1 ? choice.generation.choices : [choice];
+    sequence.width = 1;
+    try {
+      const going = choices.filter((one) => {
+        const reason = one.take(logits);
+        counters.generatedTokens++;
+        if (reason) end(one, reason, roster.kvUsage(sequence), sequence);
+        return !reason;
+      });
+      const [carrier, ...others] = going;
+      if (!carrier) {
+        leave(sequence, "done");
+        return;
+      }
+      for (const other of others) {
+        const child = sequence.fork(options.nextId());
+        child.choice = other;
+        child.sampled(other.lastToken);
+        forks.push({ parent: sequence, child });
+      }
+      sequence.choice = carrier;
+      sequence.sampled(carrier.lastToken);
+    } catch (error) {
+      fail(sequence, error);
+    }
+  }
+
+  function forkPrompts(): void {
+    const pending = forks;
+    forks = [];
+    for (const { parent, child } of pending) {
+      // What happened to the prompt's cache meanwhile happened to the child's.
+      child.prefillOpen = parent.prefillOpen;
+      child.compressions.push(...parent.compressions.slice(child.compressions.length));
+      roster.fork(parent, child);
+    }
+  }
+
+  function end(choice: Choice, reason: FinishReason, kv: KvUsage, sequence: Sequence): void {
+    if (choice.ended) return;
+    counters.finished[reason]++;
+    choice.generation.end(choice, reason, kv, sequence.reusedTokens);
+  }
+
+  /** A sequence stops running; a session's keeps its cache unless it failed. */
+  function leave(sequence: Sequence, reason: "done" | "aborted" | "failed"): void {
+    const { session } = sequence;
+    if (reason === "done") prefixes.publish(sequence);
+    roster.release(sequence, reason, reason !== "failed" && session?.closed === false);
+    if (!session) return;
+    session.busy = false;
+    if (reason === "failed") session.sequence = undefined;
+  }
+
+  function sequencesOf(generation: Generation): Sequence[] {
+    const forked = forks.map(({ child }) => child);
+    return [...roster.running, ...roster.waiting, ...forked].filter(
+      ({ choice }) => choice?.generation === generation,
+    );
+  }
+
+  function cancel(generation: Generation): void {
+    const sequences = sequencesOf(generation);
+    for (const sequence of sequences) {
+      const kv = roster.kvUsage(sequence);
+      for (const one of sequence.width > 1 ? generation.choices : [sequence.choice!])
+        end(one, "abort", kv, sequence);
+    }
+    forks = forks.filter(({ child }) => !sequences.includes(child));
+    for (const sequence of sequences) leave(sequence, "aborted");
+  }
+
+  function reject(generation: Generation, error: unknown): void {
+    const sequences = sequencesOf(generation);
+    if (sequences.length > 0) counters.finished.error++;
+    forks = forks.filter(({ child }) => !sequences.includes(child));
+    for (const sequence of sequences) leave(sequence, "failed");
+    generation.fail(error);
+  }
+
+  function fail(sequence: Sequence, error: unknown): void {
+    if (sequence.choice) reject(sequence.choice.generation, error);
+  }
+
+  return {
+    start() {
+      if (!stopped) turning ??= turn();
+    },
+    async stop() {
+      stopped = true;
+      await turning;
+    },
+    whenFree(change) {
+      if (busy) deferred.push(change);
+      else change();
+    },
+    cancel,
+    reject,
+  };
+}

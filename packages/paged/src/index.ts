@@ -1,0 +1,5 @@
+export { type BlockPool, createBlockPool } from "./block-pool.ts";
+export { type RowEntries, readRow, writeEntries } from "./entries.ts";
+export { type MoveKernel, type MoveParams, moveSlots } from "./move-slots.ts";
+export { createPagedCache, type PagedCache, type PagedCacheOptions } from "./paged-cache.ts";
+export { readSnapshot, type SnapshotMeta, writeSnapshot } from "./snapshot-file.ts";

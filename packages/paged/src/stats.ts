@@ -1,0 +1,41 @@
+import {
+  blockBytes,
+  type CacheStats,
+  type SequenceSlot,
+  type SequenceStats,
+  sum,
+} from "@kvcache/core";
+import type { CacheState } from "./cache-state.ts";
+import { forEachBlock } from "./sequences.ts";
+
+export function cacheStats(state: CacheState): CacheStats {
+  const arenas = state.pools.map((pool, arena) => ({
+    blockBytes: blockBytes(state.host.arenas[arena]!.layout),
+    totalBlocks: pool.numBlocks,
+    freeBlocks: pool.numFree,
+    reclaimableBlocks: pool.numReclaimable,
+    reservedBlocks: state.reserved[arena]!,
+  }));
+  return {
+    arenas,
+    residentBytes: sum(arenas.map((a) => (a.totalBlocks - a.freeBlocks) * a.blockBytes)),
+    capacityBytes: sum(arenas.map((a) => a.totalBlocks * a.blockBytes)),
+    sequences: sum(state.isOpen),
+  };
+}
+
+export function sequenceStats(state: CacheState, sequence: SequenceSlot): SequenceStats {
+  const { host, numRows } = state;
+  let blocks = 0;
+  let residentBytes = 0;
+  forEachBlock(state, sequence, (_, arena) => {
+    blocks++;
+    residentBytes += blockBytes(host.arenas[arena]!.layout);
+  });
+  return {
+    lengths: Uint32Array.from(host.lengths.subarray(sequence * numRows, (sequence + 1) * numRows)),
+    blocks,
+    residentBytes,
+    nextPosition: host.nextPositions[sequence]!,
+  };
+}

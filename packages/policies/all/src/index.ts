@@ -1,0 +1,2 @@
+export * from "./create-policy.ts";
+export * from "./policies.ts";
