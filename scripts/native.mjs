@@ -36,8 +36,14 @@ function sourcesIn(folder) {
 function sourceHash() {
   const hash = createHash("sha256");
   const folders = ["kernels", "packages/backend-ort/native"].map((folder) => join(root, folder));
-  for (const path of folders.filter((folder) => existsSync(folder)).flatMap(sourcesIn).sort())
-    hash.update(`${relative(root, path)}\0`).update(readFileSync(path)).update("\0");
+  for (const path of folders
+    .filter((folder) => existsSync(folder))
+    .flatMap(sourcesIn)
+    .sort())
+    hash
+      .update(`${relative(root, path)}\0`)
+      .update(readFileSync(path))
+      .update("\0");
   return hash.digest("hex");
 }
 
@@ -49,8 +55,11 @@ const hash = sourceHash();
 if (!force && existsSync(library) && existsSync(stamp) && readFileSync(stamp, "utf8") === hash)
   finish("up to date", true);
 const missing = ["cmake", "g++"].filter((program) => !has(program));
-if (missing.length > 0)
-  finish(`not built, no ${missing.join(" and no ")}: running on stock onnxruntime`, false);
+if (missing.length > 0) {
+  const old = existsSync(library);
+  const rest = old ? "keeping a library of older sources" : "running on stock onnxruntime";
+  finish(`not built, no ${missing.join(" and no ")}: ${rest}`, old && !force);
+}
 
 const start = performance.now();
 mkdirSync(build, { recursive: true });

@@ -1,5 +1,6 @@
 // node scripts/new-package.mjs policy|budget <name>   makes a method package and links it
 // node scripts/new-package.mjs index                  only rewrites the umbrella's list of policies
+// node scripts/new-package.mjs index --check          fails when that list is out of date
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -24,7 +25,7 @@ function factoryName(folder) {
 }
 
 /** Text of the umbrella's policies.ts and its package.json, from the folders beside it. */
-export function umbrellaFiles() {
+function umbrellaFiles() {
   const names = readdirSync(join(root, folders.policy))
     .filter(
       (name) => name !== "all" && existsSync(join(root, folders.policy, name, "package.json")),
@@ -60,7 +61,24 @@ function writeFiles(folder, files) {
   }
 }
 
+/** Names of umbrella files whose content, white space aside, is not what the folders say. */
+function staleFiles() {
+  const plain = (text) => text.replace(/\s+/g, "");
+  return Object.entries(umbrellaFiles())
+    .filter(([path, text]) => {
+      const file = join(umbrella, path);
+      return !existsSync(file) || plain(readFileSync(file, "utf8")) !== plain(text);
+    })
+    .map(([path]) => path);
+}
+
 function main([kind, name]) {
+  if (kind === "index" && name === "--check") {
+    const stale = staleFiles();
+    return stale.length === 0
+      ? undefined
+      : fail(`Out of date: ${stale.join(", ")}. Run: node scripts/new-package.mjs index`);
+  }
   if (kind === "index") return writeFiles(umbrella, umbrellaFiles());
   if (!(kind in folders) || !/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name ?? "") || name === "all")
     return fail("usage: new-package.mjs policy|budget <kebab-case-name>");
@@ -85,4 +103,4 @@ function fail(message) {
   process.exitCode = 1;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.slice(2));
+main(process.argv.slice(2));

@@ -41,7 +41,7 @@ ${use(factory)}
 \`\`\`
 
 | option | default | meaning |
-|---|---|---|
+| ------ | ------- | ------- |
 `;
 
 /** The score is missing: its test is red until somebody writes it. */

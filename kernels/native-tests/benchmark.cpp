@@ -3,11 +3,12 @@
 #include <chrono>
 #include <cstdlib>
 
-#include "check.h"
+#include "cache-registry.h"
 #include "isa.h"
 #include "paged-attention.h"
 #include "random-cache.h"
 #include "thread-pool.h"
+#include "window-score.h"
 
 namespace {
 
@@ -31,18 +32,35 @@ Timing timed(int rounds, F&& f) {
   return {seconds[0], seconds[seconds.size() / 2]};
 }
 
+// Memory that begins and ends at huge pages.
+struct HugePages {
+  explicit HugePages(size_t bytes)
+      : begin(
+            static_cast<uint8_t*>(std::aligned_alloc(kSize, (bytes + kSize - 1) / kSize * kSize))) {
+  }
+  ~HugePages() { std::free(begin); }
+  static constexpr size_t kSize = 2 << 20;
+  uint8_t* begin;
+};
+
 void benchAttention(int context, int tokens, int dtype, int flags, ThreadPool& pool) {
   CacheOptions o;
   o.numLayers = context > 8000 ? 4 : 12, o.numQueryHeads = 6, o.numKvHeads = 3, o.maxSequences = 1;
   o.maxLength = context, o.dtype = dtype;
   RandomCache cache(o, 1);
+  // The registry asks for huge pages, as it does in production.
+  const HugePages storage(cache.storage.size());
+  cache.view.arenas[0].storage = storage.begin;
+  const int64_t handle = kv_cache_register(cache.view);
   for (size_t i = 0; i < cache.positions.size(); i++) cache.positions[i] = int(i % context);
-  uint16_t* halves = reinterpret_cast<uint16_t*>(cache.storage.data());
-  float* floats = reinterpret_cast<float*>(cache.storage.data());
+  uint16_t* halves = reinterpret_cast<uint16_t*>(storage.begin);
+  float* floats = reinterpret_cast<float*>(storage.begin);
   for (size_t i = 0; i < cache.storage.size() / (dtype == kv::kF16 ? 2 : 4); i++) {
     const float x = float(int(i * 2654435761u >> 16 & 1023)) / 512 - 1;
-    if (dtype == kv::kF16) halves[i] = kv::floatToHalf(x);
-    else floats[i] = x;
+    if (dtype == kv::kF16)
+      halves[i] = kv::floatToHalf(x);
+    else
+      floats[i] = x;
   }
   std::fill(cache.lengths.begin(), cache.lengths.end(), context);
   const std::vector<float> query = cache.normals(size_t(tokens) * 6 * 64),
@@ -54,20 +72,60 @@ void benchAttention(int context, int tokens, int dtype, int flags, ThreadPool& p
   const auto parallelFor = pool.parallelFor();
   const int rounds = tokens > 1 ? 12 : 150;
   const Timing t = timed(rounds, [&](int i) {
-    kv::pagedAttention({&cache.view, query.data(), key.data(), key.data(), out.data(), cuTokens,
-                        positions.data(), &sequence, &flags, &buffer, 1, tokens, i % o.numLayers, 0,
-                        0.125f, 0},
-                       parallelFor);
+    kv::pagedAttention(
+        {&cache.view, query.data(), key.data(), key.data(), out.data(), cuTokens, positions.data(),
+         &sequence, &flags, &buffer, 1, tokens, i % o.numLayers, 0, 0.125f, 0},
+        parallelFor);
   });
   const double pairs = double(tokens) * context - double(tokens) * (tokens - 1) / 2;
   const double flops = pairs * 6 * 64 * 4, bytes = double(context) * 3 * 64 * 2 * (dtype ? 2 : 4);
-  std::printf("%-7s context %5d, %3d tokens, %s%s: %8.3f ms (median %8.3f)  %6.1f GB/s  %6.1f GFLOP/s\n",
-              tokens > 1 ? "prefill" : "decode", context, tokens, dtype ? "f16" : "f32",
-              flags ? ", sums" : "", t.best * 1e3, t.median * 1e3, bytes / t.best / 1e9,
-              flops / t.best / 1e9);
+  std::printf(
+      "%-7s context %5d, %3d tokens, %s%s: %8.3f ms (median %8.3f)  %6.1f GB/s  %6.1f GFLOP/s\n",
+      tokens > 1 ? "prefill" : "decode", context, tokens, dtype ? "f16" : "f32",
+      flags ? ", sums" : "", t.best * 1e3, t.median * 1e3, bytes / t.best / 1e9,
+      flops / t.best / 1e9);
+  kv_cache_release(handle);
 }
 
-// What the machine can do: reading memory, and chains of fused multiply-adds.
+void benchWindowScore(int context, int window, int dtype, ThreadPool& pool) {
+  CacheOptions o;
+  o.numLayers = 12, o.numQueryHeads = 6, o.numKvHeads = 3, o.maxSequences = 1;
+  o.maxLength = context, o.dtype = dtype, o.windowSize = window;
+  RandomCache cache(o, 1);
+  for (size_t i = 0; i < cache.positions.size(); i++)
+    cache.positions[cache.tables[i / 16] * 16 + i % 16] = int(i % context);
+  cache.ring = cache.normals(cache.ring.size());
+  cache.view.windowQueries = cache.ring.data();
+  std::fill(cache.lengths.begin(), cache.lengths.end(), context);
+  std::vector<uint32_t> rowIndptr(12 * 3 + 1);
+  for (size_t i = 0; i < rowIndptr.size(); i++) rowIndptr[i] = uint32_t(i * context);
+  const int32_t sequence = 0, next = context, layers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  std::vector<float> scores(rowIndptr.back());
+  const kv::WindowScoreCall call{{&cache.view, rowIndptr.data(), &sequence, layers, 1, 12},
+                                 &next,
+                                 &window,
+                                 window,
+                                 1,
+                                 0,
+                                 kv::Pool::average,
+                                 5,
+                                 kv::RowReduce::mean,
+                                 kv::GroupReduce::mean,
+                                 false,
+                                 false,
+                                 0,
+                                 true,
+                                 0.125f,
+                                 scores.data()};
+  const Timing t = timed(6, [&](int) { kv::windowScore(call, pool.parallelFor()); });
+  const double flops = double(context) * window * 12 * 6 * 64 * 2;
+  std::printf(
+      "window score, context %5d, %2d queries, %s: %8.3f ms for 12 layers (median %8.3f)  %6.1f "
+      "GFLOP/s\n",
+      context, window, dtype ? "f16" : "f32", t.best * 1e3, t.median * 1e3, flops / t.best / 1e9);
+}
+
+// What the machine can do at best when reading memory.
 void benchMachine(ThreadPool& pool, int threads) {
   std::vector<uint64_t> memory(32 << 20, 1);
   std::vector<uint64_t> sums(threads);
@@ -90,11 +148,13 @@ int main(int argc, char** argv) {
   const char* names[] = {"baseline", "avx2", "avx512"};
   std::printf("%s, %d threads\n", names[int(kv::isa())], threads);
   benchMachine(pool, threads);
-  for (int context : {4096, 16384})
+  for (int context : {128, 4096, 16384})
     for (int dtype : {kv::kF32, kv::kF16}) {
       benchAttention(context, 1, dtype, 0, pool);
-      benchAttention(context, 512, dtype, 0, pool);
+      if (context > 512) benchAttention(context, 512, dtype, 0, pool);
     }
   benchAttention(16384, 1, kv::kF16, 6, pool);
   benchAttention(4096, 512, kv::kF16, 6, pool);
+  for (int window : {32, 64})
+    for (int context : {4096, 16384}) benchWindowScore(context, window, kv::kF16, pool);
 }

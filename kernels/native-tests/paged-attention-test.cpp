@@ -21,10 +21,22 @@ struct Step {
 
   kv::PagedAttentionCall call(const RandomCache& cache, const Case& c, int layer) {
     out.assign(query.size(), NAN);
-    return {&cache.view,      query.data(), key.data(), value.data(),
-            out.data(),       cuTokens.data(), positions.data(), sequences.data(),
-            flags.data(),     buffers.data(), int32_t(sequences.size()), int32_t(positions.size()),
-            layer,            c.slidingWindow, 1 / std::sqrt(float(c.cache.headDim)), c.softcap};
+    return {&cache.view,
+            query.data(),
+            key.data(),
+            value.data(),
+            out.data(),
+            cuTokens.data(),
+            positions.data(),
+            sequences.data(),
+            flags.data(),
+            buffers.data(),
+            int32_t(sequences.size()),
+            int32_t(positions.size()),
+            layer,
+            c.slidingWindow,
+            1 / std::sqrt(float(c.cache.headDim)),
+            c.softcap};
   }
 };
 
@@ -89,7 +101,8 @@ void fillCache(RandomCache& cache, const Case& c) {
     cache.next[sequence] = n ? n + 20 : 0;
     for (int layer = 0; layer < c.cache.numLayers; layer++)
       for (int head = 0; head < c.cache.numKvHeads; head++)
-        cache.fill(sequence, layer, head, std::max(0, n - int(cache.random() % (n / 2 + 1))), n + 20);
+        cache.fill(sequence, layer, head, std::max(0, n - int(cache.random() % (n / 2 + 1))),
+                   n + 20);
   }
 }
 
@@ -139,8 +152,8 @@ void runCase(const Case& c, const std::string& name, ThreadPool& pool) {
     one.signalFlags += s, one.attentionBuffers += s;
     one.numSequences = 1, one.numTokens = count;
     kv::pagedAttention(one, kv::serial());
-    expect(std::equal(step.out.begin() + first * qWidth, step.out.begin() + (first + count) * qWidth,
-                      out.begin() + first * qWidth),
+    expect(std::equal(step.out.begin() + first * qWidth,
+                      step.out.begin() + (first + count) * qWidth, out.begin() + first * qWidth),
            name + ": a sequence alone gives another result");
   }
 }
@@ -155,7 +168,8 @@ void testWindowQueries() {
   std::vector<float> expected = cache.ring;
   const size_t width = size_t(c.cache.numQueryHeads) * c.cache.headDim;
   for (size_t s = 0; s < 2; s++)
-    for (int t = std::max(step.cuTokens[s], step.cuTokens[s + 1] - 5); t < step.cuTokens[s + 1]; t++)
+    for (int t = std::max(step.cuTokens[s], step.cuTokens[s + 1] - 5); t < step.cuTokens[s + 1];
+         t++)
       for (size_t i = 0; i < width; i++)
         expected[((step.sequences[s] * 2 + 1) * 5 + step.positions[t] % 5) * width + i] =
             step.query[t * width + i];

@@ -40,7 +40,7 @@ class RandomCache {
     view.maxSequences = o.maxSequences, view.maxBlocksPerRow = blocksPerRow;
     view.windowSize = o.windowSize, view.numArenas = 1;
     view.arenas[0] = {storage.data(), positions.data(), sums.data(), squares.data(), o.blockSize,
-                      numBlocks, o.dtype, o.headDim, o.dtype, o.headDim};
+                      numBlocks,      o.dtype,          o.headDim,   o.dtype,        o.headDim};
     view.arenaOfLayer = arenaOfLayer.data(), view.layerMap = layerMap.data();
     view.blockTables = tables.data(), view.lengths = lengths.data();
     view.nextPositions = next.data(), view.windowQueries = ring.data();
@@ -59,8 +59,10 @@ class RandomCache {
 
   void write(uint8_t* slot, const std::vector<float>& entry) {
     for (int c = 0; c < options.headDim; c++)
-      if (options.dtype == kv::kF32) reinterpret_cast<float*>(slot)[c] = entry[c];
-      else reinterpret_cast<uint16_t*>(slot)[c] = kv::floatToHalf(entry[c]);
+      if (options.dtype == kv::kF32)
+        reinterpret_cast<float*>(slot)[c] = entry[c];
+      else
+        reinterpret_cast<uint16_t*>(slot)[c] = kv::floatToHalf(entry[c]);
   }
   float read(const uint8_t* slot, int c) const {
     return options.dtype == kv::kF32 ? reinterpret_cast<const float*>(slot)[c]

@@ -20,8 +20,9 @@ void testTopKCase(std::mt19937& random, ThreadPool& pool, int index) {
   }
   const bool higher = index % 4 >= 2;
   std::vector<uint32_t> indices(indptr.back() + 5), expected;
-  const kv::TopKCall call{rowIndptr.data(), scores.data(), counts.data(), indptr.data(), indices.data(),
-                          counts.size(), scores.size(), indices.size(), higher};
+  const kv::TopKCall call{rowIndptr.data(), scores.data(),  counts.data(),
+                          indptr.data(),    indices.data(), counts.size(),
+                          scores.size(),    indices.size(), higher};
   const std::string problem = kv::topK(call, pool.parallelFor());
   for (size_t row = 0; row < counts.size(); row++) {
     std::vector<uint32_t> order(rowIndptr[row + 1] - rowIndptr[row]);
@@ -60,7 +61,8 @@ void testCompact(ThreadPool& pool, int dtype) {
   std::vector<std::vector<float>> expected;
   const auto token = [&](const kv::Row& row, int slot) {
     const size_t physical = kv::physicalSlot(row, slot);
-    std::vector<float> all{float(cache.positions[physical]), cache.sums[physical], cache.squares[physical]};
+    std::vector<float> all{float(cache.positions[physical]), cache.sums[physical],
+                           cache.squares[physical]};
     for (int c = 0; c < 10; c++) {
       all.push_back(cache.read(kv::keyOf(row, slot), c));
       all.push_back(cache.read(kv::valueOf(row, slot), c));
@@ -75,10 +77,12 @@ void testCompact(ThreadPool& pool, int dtype) {
       expected.push_back(token(row, 300 + j));
     }
   }
-  expect(!kv::compact(cache.view.arenas[0], moves.data(), moves.size() / 2, pool.parallelFor()), "compact");
+  expect(!kv::compact(cache.view.arenas[0], moves.data(), moves.size() / 2, pool.parallelFor()),
+         "compact");
   for (int head = 0; head < 2; head++)
     for (int j = 0; j < 200; j++)
-      expect(token(cache.row(0, 0, head), 199 - j) == expected[head * 200 + j], "a token that moved");
+      expect(token(cache.row(0, 0, head), 199 - j) == expected[head * 200 + j],
+             "a token that moved");
   const int32_t outside[] = {0, 1 << 30};
   expect(kv::compact(cache.view.arenas[0], outside, 1, kv::serial()), "a move out of the arena");
 }

@@ -18,8 +18,12 @@ struct Batch {
       for (int32_t layer : layers)
         for (int head = 0; head < cache.options.numKvHeads; head++)
           indptr.push_back(indptr.back() + cache.row(sequence, layer, head).length);
-    rows = {&cache.view, indptr.data(), sequences.data(), layers.data(),
-            int32_t(sequences.size()), int32_t(layers.size())};
+    rows = {&cache.view,
+            indptr.data(),
+            sequences.data(),
+            layers.data(),
+            int32_t(sequences.size()),
+            int32_t(layers.size())};
   }
 };
 
@@ -89,8 +93,10 @@ std::vector<double> expectedScores(const RandomCache& cache, const Batch& batch,
             std::vector<double> sums(row.length, 0);
             for (int i = first; i < std::min(observed, first + slab); i++) {
               const int p = next - observed + i;
-              const size_t line = ((size_t(sequence) * o.numLayers + layer) * o.windowSize +
-                                   p % o.windowSize) * o.numQueryHeads + h * group + g;
+              const size_t line =
+                  ((size_t(sequence) * o.numLayers + layer) * o.windowSize + p % o.windowSize) *
+                      o.numQueryHeads +
+                  h * group + g;
               const auto a = attentionOf(cache, row, &cache.ring[line * o.headDim], p, call);
               for (int j = 0; j < row.length; j++) sums[j] += a[j];
             }
@@ -99,7 +105,8 @@ std::vector<double> expectedScores(const RandomCache& cache, const Batch& batch,
             for (int j = 0; j < row.length; j++) head[j] += sums[j];
           }
           const double divisor = call.rowReduce == kv::RowReduce::mean ? observed : 1;
-          for (int j = 0; j < row.length; j++) totals[h][j] = combine(totals[h][j], head[j] / divisor);
+          for (int j = 0; j < row.length; j++)
+            totals[h][j] = combine(totals[h][j], head[j] / divisor);
         }
       }
       const auto before = totals;
@@ -110,7 +117,8 @@ std::vector<double> expectedScores(const RandomCache& cache, const Batch& batch,
           for (int other = 0; other < o.numKvHeads; other++) {
             const kv::Row r = cache.row(sequence, layer, other);
             for (int i = 0; i < r.length; i++)
-              if (cache.positions[kv::physicalSlot(r, i)] == cache.positions[kv::physicalSlot(row, j)])
+              if (cache.positions[kv::physicalSlot(r, i)] ==
+                  cache.positions[kv::physicalSlot(row, j)])
                 merged = combine(merged, before[other][i]);
           }
           totals[h][j] = merged;
@@ -167,11 +175,22 @@ void testWindowScore(const std::string& isa) {
     const int32_t nextPositions[] = {next[1], next[0]};
     const int32_t windowLengths[] = {o.windowSize, (o.windowSize + 1) / 2};
     std::vector<float> scores(batch.indptr.back(), NAN);
-    kv::WindowScoreCall call{batch.rows, nextPositions, windowLengths,
-                             1 + int(random() % o.windowSize), pick({1, 2}), pick({0, 0, 3, 40}),
-                             kv::Pool(pick({0, 1, 2})), pick({1, 5, 7}), kv::RowReduce(pick({0, 1})),
-                             kv::GroupReduce(pick({0, 1, 2})), pick({0, 1}) == 1, pick({0, 0, 1}) == 1,
-                             0, pick({0, 1}) == 1, 1 / std::sqrt(float(o.headDim)), scores.data()};
+    kv::WindowScoreCall call{batch.rows,
+                             nextPositions,
+                             windowLengths,
+                             1 + int(random() % o.windowSize),
+                             pick({1, 2}),
+                             pick({0, 0, 3, 40}),
+                             kv::Pool(pick({0, 1, 2})),
+                             pick({1, 5, 7}),
+                             kv::RowReduce(pick({0, 1})),
+                             kv::GroupReduce(pick({0, 1, 2})),
+                             pick({0, 1}) == 1,
+                             pick({0, 0, 1}) == 1,
+                             0,
+                             pick({0, 1}) == 1,
+                             1 / std::sqrt(float(o.headDim)),
+                             scores.data()};
     if (call.poolFirst) call.slab = pick({0, 3, 64});
     const std::string name = isa + " window score " + std::to_string(index);
     const char* problem = kv::checkRows(batch.rows, scores.size());

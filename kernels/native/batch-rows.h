@@ -27,8 +27,13 @@ static inline BatchRow rowAt(const BatchRows& rows, size_t index) {
   const int32_t heads = rows.cache->numKvHeads, head = int32_t(index % heads);
   const size_t pair = index / heads;
   const int32_t sequenceIndex = int32_t(pair / rows.numLayers);
-  const int32_t sequence = rows.sequences[sequenceIndex], layer = rows.layers[pair % rows.numLayers];
-  return {rowOf(*rows.cache, sequence, layer, head), sequenceIndex, sequence, layer, head,
+  const int32_t sequence = rows.sequences[sequenceIndex],
+                layer = rows.layers[pair % rows.numLayers];
+  return {rowOf(*rows.cache, sequence, layer, head),
+          sequenceIndex,
+          sequence,
+          layer,
+          head,
           rows.rowIndptr[index]};
 }
 

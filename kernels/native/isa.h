@@ -27,13 +27,21 @@ const T& byIsa(const T& baseline, const T& avx2, const T& avx512) {
 
 // Declares `const Type name` for every instruction set and `name()`, which picks.
 #ifdef KVCACHE_X86_VARIANTS
-#define KV_DECLARE_VARIANTS(Type, name)                                      \
-  namespace baseline { extern const Type name; }                             \
-  namespace avx2 { extern const Type name; }                                 \
-  namespace avx512 { extern const Type name; }                               \
+#define KV_DECLARE_VARIANTS(Type, name) \
+  namespace baseline {                  \
+  extern const Type name;               \
+  }                                     \
+  namespace avx2 {                      \
+  extern const Type name;               \
+  }                                     \
+  namespace avx512 {                    \
+  extern const Type name;               \
+  }                                     \
   static inline const Type& name() { return byIsa(baseline::name, avx2::name, avx512::name); }
 #else
-#define KV_DECLARE_VARIANTS(Type, name)      \
-  namespace baseline { extern const Type name; } \
+#define KV_DECLARE_VARIANTS(Type, name) \
+  namespace baseline {                  \
+  extern const Type name;               \
+  }                                     \
   static inline const Type& name() { return baseline::name; }
 #endif

@@ -66,9 +66,12 @@ struct Vectors {
 };
 template <class Function>
 KV_INLINE void withVectors(int rows, const Function& f) {
-  if (rows > 2 * W) f(Vectors<3>{});
-  else if (rows > W) f(Vectors<2>{});
-  else f(Vectors<1>{});
+  if (rows > 2 * W)
+    f(Vectors<3>{});
+  else if (rows > W)
+    f(Vectors<2>{});
+  else
+    f(Vectors<1>{});
 }
 
 }  // namespace kv::KV_ISA

@@ -5,7 +5,8 @@
 namespace kv {
 
 struct ParallelFor {
-  // Calls body(data, i) for every i < total, in any order, on any thread; returns when all are done.
+  // Calls body(data, i) for every i < total, in any order, on any thread; returns when all are
+  // done.
   void (*run)(void* pool, void (*body)(void* data, size_t i), size_t total, void* data);
   void* pool;
 

@@ -24,6 +24,7 @@ constexpr int W = 4;
 
 typedef float F __attribute__((vector_size(W * 4)));
 typedef int32_t I __attribute__((vector_size(W * 4)));
+typedef uint32_t U __attribute__((vector_size(W * 4)));
 typedef float F4 __attribute__((vector_size(16)));
 typedef float UnalignedF __attribute__((vector_size(W * 4), aligned(4), may_alias));
 typedef int32_t UnalignedI __attribute__((vector_size(W * 4), aligned(4), may_alias));
@@ -56,7 +57,6 @@ KV_INLINE F load(const uint16_t* p) {
   return F(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #else
   typedef uint16_t H __attribute__((vector_size(W * 2), aligned(2), may_alias));
-  typedef uint32_t U __attribute__((vector_size(W * 4)));
   const U half = __builtin_convertvector(*reinterpret_cast<const H*>(p), U);
   const U magnitude = half & 0x7fff;
   // 2^112 moves the exponent's bias, subnormal halves included; infinity and NaN are put right.
@@ -68,8 +68,10 @@ KV_INLINE F load(const uint16_t* p) {
 
 // a[0] + … + a[W − 1] of four vectors, as four floats.
 KV_INLINE F4 sum4(F4 a, F4 b, F4 c, F4 d) {
-  const F4 ab = __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
-  const F4 cd = __builtin_shufflevector(c, d, 0, 2, 4, 6) + __builtin_shufflevector(c, d, 1, 3, 5, 7);
+  const F4 ab =
+      __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+  const F4 cd =
+      __builtin_shufflevector(c, d, 0, 2, 4, 6) + __builtin_shufflevector(c, d, 1, 3, 5, 7);
   return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
 }
 #if defined(__AVX2__)
@@ -115,7 +117,7 @@ KV_INLINE Exp2 exp2Parts(F x) {
   p = p * f + 0.0555073358f;
   p = p * f + 0.240222424f;
   p = p * f + 0.693147004f;
-  return {F((I(shifted) << 23) + (127 << 23)), p * f};
+  return {F((U(shifted) << 23) + (127u << 23)), p * f};
 }
 // 2^x for x ≤ 126; exactly 0 below −127, exactly 1 at 0.
 KV_INLINE F exp2(F x) {

@@ -44,11 +44,11 @@ void TopKOp::compute(Context& context) const {
   const Span<const float> scores = call.input<float>(1);
   const size_t rows = size_t(call.integer(0));
   context.require(call.integer(0) >= 0, "numRows is negative");
-  const std::string problem = topK(
-      {call.input<uint32_t>(0, rows + 1), scores.data, call.input<uint32_t>(2, rows),
-       call.input<uint32_t>(3, rows + 1), indices.data, rows, scores.size, indices.size,
-       call.integer(1) == 1},
-      context.parallelFor());
+  const std::string problem =
+      topK({call.input<uint32_t>(0, rows + 1), scores.data, call.input<uint32_t>(2, rows),
+            call.input<uint32_t>(3, rows + 1), indices.data, rows, scores.size, indices.size,
+            call.integer(1) == 1},
+           context.parallelFor());
   context.require(problem.empty(), problem);
 }
 

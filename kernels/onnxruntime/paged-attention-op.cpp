@@ -22,7 +22,8 @@ void PagedAttentionOp::compute(Context& context) const {
                   "query must be [T, numQueryHeads * headDim]");
   context.require(key.size == tokens * cache.numKvHeads * cache.headDim && value.size == key.size,
                   "key and value must be [T, numKvHeads * headDim]");
-  context.require(cuTokens.size == sequences.size + 1, "cuTokens must have one entry more than sequences");
+  context.require(cuTokens.size == sequences.size + 1,
+                  "cuTokens must have one entry more than sequences");
   context.require(signalFlags.size == sequences.size && attentionBuffers.size == sequences.size,
                   "signalFlags and attentionBuffers must have one entry per sequence");
   float* out = context.output<float>(0, context.shape(0));

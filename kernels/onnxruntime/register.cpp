@@ -29,8 +29,8 @@ OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base)
   std::lock_guard<std::mutex> lock(mutex);
   if (!api) api = base->GetApi(21);
   if (!api)
-    return base->GetApi(1)->CreateStatus(
-        ORT_NOT_IMPLEMENTED, "kvcache ops need ONNX Runtime 1.21 or later (C API 21)");
+    return base->GetApi(1)->CreateStatus(ORT_NOT_IMPLEMENTED,
+                                         "kvcache ops need ONNX Runtime 1.21 or later (C API 21)");
   return guarded([&] {
     if (!domain) domain = createDomain();
     check(api->AddCustomOpDomain(options, domain));

@@ -8,7 +8,8 @@ void RopeOp::compute(Context& context) const {
   const auto x = context.input<float>(0), cos = context.input<float>(1),
              sin = context.input<float>(2);
   const auto shape = context.shape(0), tables = context.shape(1);
-  context.require(shape.size() == 2 && tables.size() == 2, "x, cos and sin must have two dimensions");
+  context.require(shape.size() == 2 && tables.size() == 2,
+                  "x, cos and sin must have two dimensions");
   context.require(numHeads_ > 0 && shape[1] % numHeads_ == 0,
                   "the width of x must be a multiple of num_heads");
   const int64_t headDim = shape[1] / numHeads_;

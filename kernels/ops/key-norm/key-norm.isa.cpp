@@ -1,5 +1,6 @@
 // Compiled once per instruction set: norms of the keys of one row, a tile at a time.
 #include "key-norm.h"
+
 #include "panel.h"
 #include "scratch.h"
 #include "tile.h"

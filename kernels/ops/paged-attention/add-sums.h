@@ -9,20 +9,22 @@ namespace kv::KV_ISA {
 static inline void storeSums(const HeadTask& head, int begin, int count, const float* sums,
                              const float* squares) {
   const KvArena& arena = *head.row.arena;
-  for (int j = 0; j < count; j++) {
-    const size_t slot = physicalSlot(head.row, begin + j);
-    if (head.signalFlags & kSumAttention) arena.sumAttention[slot] += sums[j];
-    if (head.signalFlags & kSumSquaredAttention) arena.sumSquaredAttention[slot] += squares[j];
-  }
+  forEachBlock(head.row, begin, count, [&](int block, int offset, int here, int done) {
+    const size_t slot = size_t(head.row.blocks[block]) * arena.blockSize + offset;
+    if (head.signalFlags & kSumAttention)
+      for (int j = 0; j < here; j++) arena.sumAttention[slot + j] += sums[done + j];
+    if (head.signalFlags & kSumSquaredAttention)
+      for (int j = 0; j < here; j++) arena.sumSquaredAttention[slot + j] += squares[done + j];
+  });
 }
 
 static void addSumsOfPanels(const HeadTask& head, int32_t beginSlot, int32_t endSlot) {
   const int d = head.headDim, rowsTotal = numRows(head);
   const int numTiles = (endSlot - beginSlot + kTile - 1) / kTile;
-  float* keys = scratchFloats(size_t(kTile) * numTiles * (d + 2 * W) + size_t(kTile) * (kPanel + 3) +
-                              size_t(d + 2) * kPanel);
-  float* sums = keys + size_t(kTile) * numTiles * d;         // per token W partial sums,
-  float* squares = sums + size_t(kTile) * numTiles * W;      // likewise
+  float* keys = scratchFloats(size_t(kTile) * numTiles * (d + 2 * W) +
+                              size_t(kTile) * (kPanel + 3) + size_t(d + 2) * kPanel);
+  float* sums = keys + size_t(kTile) * numTiles * d;     // per token W partial sums,
+  float* squares = sums + size_t(kTile) * numTiles * W;  // likewise
   float* scores = squares + size_t(kTile) * numTiles * W;
   float* queries = scores + size_t(kTile) * kPanel;
   float* maximum = queries + size_t(d) * kPanel;

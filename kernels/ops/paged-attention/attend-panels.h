@@ -15,7 +15,8 @@ KV_INLINE void softmaxTile(int numKeys, float* scores, float* maximum, float* su
   for (int v = 0; v < NV; v++) {
     const F before = load(maximum + v * W);
     F highest = before;
-    for (int j = 0; j < numKeys; j++) highest = max(highest, load(scores + size_t(j) * kPanel + v * W));
+    for (int j = 0; j < numKeys; j++)
+      highest = max(highest, load(scores + size_t(j) * kPanel + v * W));
     keep[v] = exp2(before - highest);
     store(maximum + v * W, highest);
     F total = {};

@@ -7,7 +7,7 @@
 
 namespace kv::KV_ISA {
 
-constexpr int kRowTile = 64;             // cached tokens per tile
+constexpr int kRowTile = 64;               // cached tokens per tile
 constexpr int kScoreLine = kRowTile + 16;  // groups of tokens may write past the tile
 
 // Tokens that lie together: keys [count, stride] and values [count, stride] of element type T.
@@ -128,8 +128,8 @@ static inline float softmaxRow(int count, float* scores, float* maximum, float* 
 struct FewRows {
   const HeadTask* head;
   int firstRow, numRows, chunks;
-  float* queries;   // [numRows, chunks × W], scaled
-  float* out;       // likewise
+  float* queries;  // [numRows, chunks × W], scaled
+  float* out;      // likewise
   float maximum[kMaxFewRows], sum[kMaxFewRows];
 };
 
@@ -190,7 +190,8 @@ KV_INLINE void attendTileRows(FewRows& rows, const RowTile& tile, const RowTile&
   int r = 0;
   for (; r + 2 <= rows.numRows; r += 2)
     attendTile<T, 2>(rows, r, tile, r == 0 ? &next : nullptr, positions, scores);
-  if (r < rows.numRows) attendTile<T, 1>(rows, r, tile, r == 0 ? &next : nullptr, positions, scores);
+  if (r < rows.numRows)
+    attendTile<T, 1>(rows, r, tile, r == 0 ? &next : nullptr, positions, scores);
 }
 
 static inline void finishRows(const Piece& piece, const FewRows& rows) {
@@ -219,13 +220,15 @@ static void attendRows(const Piece& piece) {
   const HeadTask& head = *piece.head;
   const KvArena& arena = *head.row.arena;
   const int d = head.headDim, chunks = (d + W - 1) / W, stride = chunks * W;
-  FewRows rows{&head, piece.firstRow, piece.endRow - piece.firstRow, chunks, nullptr, nullptr, {}, {}};
+  FewRows rows{&head, piece.firstRow, piece.endRow - piece.firstRow, chunks, nullptr, nullptr, {},
+               {}};
   rows.queries = scratchFloats(size_t(stride) * (2 * rows.numRows + 2 * kRowTile));
   rows.out = rows.queries + size_t(rows.numRows) * stride;
   float* keys = rows.out + size_t(rows.numRows) * stride;
   float* values = keys + size_t(kRowTile) * stride;
   std::memset(rows.queries, 0, size_t(2 * rows.numRows) * stride * 4);
-  const float factor = head.softcap > 0 ? head.scale / head.softcap * 2 * kLog2E : head.scale * kLog2E;
+  const float factor =
+      head.softcap > 0 ? head.scale / head.softcap * 2 * kLog2E : head.scale * kLog2E;
   for (int r = 0; r < rows.numRows; r++) {
     const float* query = head.query + rowOffset(head, rows.firstRow + r);
     for (int c = 0; c < d; c++) rows.queries[r * stride + c] = query[c] * factor;

@@ -22,11 +22,11 @@ struct HeadTask {
   size_t tokenStride;        // floats from token to token in query and out
   const int32_t* positions;  // [numTokens]
   int32_t numTokens, group, headDim;
-  int32_t slidingWindow;     // 0 = none
-  float scale, softcap;      // softcap 0 = none
+  int32_t slidingWindow;  // 0 = none
+  float scale, softcap;   // softcap 0 = none
   int32_t signalFlags, buffer;
-  float* softmax;            // [numRows, 2] maximum (base 2) and sum of each row, or nullptr
-  float* scores;  // logits (base 2) that attendRows keeps: scoreLine(head) a row, or nullptr
+  float* softmax;  // [numRows, 2] maximum (base 2) and sum of each row, or nullptr
+  float* scores;   // logits (base 2) that attendRows keeps: scoreLine(head) a row, or nullptr
 };
 
 static inline int32_t numRows(const HeadTask& head) { return head.numTokens * head.group; }

@@ -14,7 +14,8 @@ const char* checkSequence(const PagedAttentionCall& call, int32_t s) {
   if (flags & kWindowQueries && (cache.windowSize < 1 || !cache.windowQueries))
     return "window queries are asked for, but the cache was made without a ring for them";
   const int32_t owner = cache.layerMap[call.layer];
-  if (owner < 0 || owner >= cache.numLayers) return "the layer map names a layer that does not exist";
+  if (owner < 0 || owner >= cache.numLayers)
+    return "the layer map names a layer that does not exist";
   if (cache.arenaOfLayer[size_t(sequence) * cache.numLayers + owner] >= cache.numArenas)
     return "a layer names an arena that does not exist";
   for (int32_t head = 0; head < cache.numKvHeads; head++) {

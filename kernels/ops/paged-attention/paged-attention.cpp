@@ -14,12 +14,12 @@ namespace {
 
 // How work is cut depends on a sequence's own lengths only, never on the batch or the number of
 // threads: so results do not depend on them either.
-constexpr int32_t kFewRowsSlots = 512;   // slots per piece of few query rows
-constexpr int32_t kManyRowsSlots = 4096; // slots per piece of many query rows …
-constexpr int32_t kSplitRows = 1024;     // … unless they are more than this: then all slots
-constexpr int32_t kRowUnit = 48;         // rows per piece are a multiple (the widest panel)
+constexpr int32_t kFewRowsSlots = 512;    // slots per piece of few query rows
+constexpr int32_t kManyRowsSlots = 4096;  // slots per piece of many query rows …
+constexpr int32_t kSplitRows = 1024;      // … unless they are more than this: then all slots
+constexpr int32_t kRowUnit = 48;          // rows per piece are a multiple (the widest panel)
 constexpr int32_t kPieceRows = 192;
-constexpr int32_t kSumSlots = 512;       // slots per piece of attention sums
+constexpr int32_t kSumSlots = 512;  // slots per piece of attention sums
 static_assert(kFewRowsSlots % kTileSlots == 0 && kManyRowsSlots % kTileSlots == 0 &&
               kSumSlots % kTileSlots == 0);
 

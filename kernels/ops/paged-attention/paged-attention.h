@@ -12,10 +12,10 @@ namespace kv {
 // appended for it: the T_s tokens of a sequence are the last T_s slots of each of its rows.
 struct PagedAttentionCall {
   const KvCache* cache;
-  const float* query;  // [T, numQueryHeads × headDim], after RoPE
-  const float* key;    // [T, numKvHeads × headDim], after RoPE
-  const float* value;  // [T, numKvHeads × headDim]
-  float* out;          // [T, numQueryHeads × headDim]
+  const float* query;               // [T, numQueryHeads × headDim], after RoPE
+  const float* key;                 // [T, numKvHeads × headDim], after RoPE
+  const float* value;               // [T, numKvHeads × headDim]
+  float* out;                       // [T, numQueryHeads × headDim]
   const int32_t* cuTokens;          // [numSequences + 1]
   const int32_t* positions;         // [T]
   const int32_t* sequences;         // [numSequences]: cache slots

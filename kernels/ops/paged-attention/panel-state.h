@@ -28,8 +28,8 @@ static inline PanelRows panelRows(const HeadTask& head, int firstRow, int endRow
 // Queries of the panel, transposed: [headDim][kPanel], scaled so that scores are logits in base 2
 // (with a softcap: arguments of tanhHalfLn2). Unused lanes are zero.
 static inline void packQueries(const HeadTask& head, const PanelRows& rows, float* queries) {
-  const float factor = head.softcap > 0 ? head.scale / head.softcap * 2 * kLog2E
-                                        : head.scale * kLog2E;
+  const float factor =
+      head.softcap > 0 ? head.scale / head.softcap * 2 * kLog2E : head.scale * kLog2E;
   for (int i = 0; i < kPanel; i++) {
     if (i < rows.numRows) {
       const float* query = head.query + rowOffset(head, rows.firstRow + i);

@@ -17,8 +17,7 @@ void rotateToken(const RopeCall& call, size_t token) {
       y1[i] = a * cos[i] - b * sin[i];
       y2[i] = b * cos[i] + a * sin[i];
     }
-    if (call.x != call.y)
-      std::copy(x1 + 2 * call.half, x1 + call.headDim, y1 + 2 * call.half);
+    if (call.x != call.y) std::copy(x1 + 2 * call.half, x1 + call.headDim, y1 + 2 * call.half);
   }
 }
 

@@ -7,7 +7,8 @@
 namespace kv {
 
 // x, y [numTokens, numHeads × headDim] (y may be x); cos, sin [numTokens, half]. Of every head the
-// first `half` values and the next `half` are the two coordinates that are rotated; the rest is copied.
+// first `half` values and the next `half` are the two coordinates that are rotated; the rest is
+// copied.
 struct RopeCall {
   const float* x;
   const float* cos;

@@ -27,15 +27,14 @@ void packPanel(const Observation& o, int first, Panel& panel) {
     panel.maximum[i] = kNoMaximum;
     panel.sum[i] = 0;
     for (int c = 0; c < o.headDim; c++)
-      panel.queries[size_t(c) * kPanel + i] =
-          used ? o.queries[first + i][c] * o.scale * kLog2E : 0;
+      panel.queries[size_t(c) * kPanel + i] = used ? o.queries[first + i][c] * o.scale * kLog2E : 0;
   }
 }
 
 // Scores of a tile become weights relative to the panel's maximum so far.
 template <int NV>
-KV_INLINE void weighTile(const int32_t* positions, int count, int padded, bool masked,
-                         Panel& panel, float* scores) {
+KV_INLINE void weighTile(const int32_t* positions, int count, int padded, bool masked, Panel& panel,
+                         float* scores) {
   for (int v = 0; v < NV; v++) {
     const I query = load(panel.position + v * W);
     F highest = load(panel.maximum + v * W);
@@ -96,7 +95,9 @@ void observeRow(const Observation& o) {
     packPanel(o, p * kPanel, panels[p]);
   }
   const int lowest = o.queryPositions[0], highest = o.queryPositions[o.numQueries - 1];
-  const auto countOf = [&](int t) { return length - t * kTile < kTile ? length - t * kTile : kTile; };
+  const auto countOf = [&](int t) {
+    return length - t * kTile < kTile ? length - t * kTile : kTile;
+  };
   const auto extremes = [&](int t, int32_t& low, int32_t& high) {
     low = INT32_MAX, high = INT32_MIN;
     for (int j = 0; j < countOf(t); j++) {
@@ -136,8 +137,11 @@ void observeRow(const Observation& o) {
         for (int i = 0; i < W; i++) used[i] = v * W + i < panels[p].numQueries;
         const F total = load(panels[p].sum + v * W);
         // A query that sees no key at all has sum 0.
-        factor[v] = where(total > F{}, exp2(load(maxima + index * kPanel + v * W) -
-                                            load(panels[p].maximum + v * W)) * load(used) / total, F{});
+        factor[v] =
+            where(total > F{},
+                  exp2(load(maxima + index * kPanel + v * W) - load(panels[p].maximum + v * W)) *
+                      load(used) / total,
+                  F{});
       }
       withVectors(panels[p].numQueries, [&](auto vectors) {
         addTile<decltype(vectors)::value>(o, o.keyPositions + t * kTile, countOf(t),

@@ -38,10 +38,10 @@ void observeQueries(const WindowScoreCall& call, const RowScores& scores, int32_
                     std::vector<float>& bySlot, std::vector<float>& sums) {
   const KvCache& cache = *call.rows.cache;
   const size_t width = size_t(cache.numQueryHeads) * cache.headDim;
-  const float* ring = cache.windowQueries +
-                      (size_t(scores.at.sequence) * cache.numLayers + scores.at.layer) *
-                          cache.windowSize * width +
-                      size_t(queryHead) * cache.headDim;
+  const float* ring =
+      cache.windowQueries +
+      (size_t(scores.at.sequence) * cache.numLayers + scores.at.layer) * cache.windowSize * width +
+      size_t(queryHead) * cache.headDim;
   std::fill(bySlot.begin(), bySlot.end(), 0.f);
   for (int32_t done = 0; done < count; done += kMaxObserved) {
     Observation o;
@@ -57,8 +57,10 @@ void observeQueries(const WindowScoreCall& call, const RowScores& scores, int32_
     }
     observe()(o);
   }
-  if (scores.order.empty()) sums = bySlot;
-  else for (size_t j = 0; j < sums.size(); j++) sums[j] = bySlot[scores.order[j]];
+  if (scores.order.empty())
+    sums = bySlot;
+  else
+    for (size_t j = 0; j < sums.size(); j++) sums[j] = bySlot[scores.order[j]];
 }
 
 RowScores observeRow(const WindowScoreCall& call, size_t index) {
@@ -74,7 +76,8 @@ RowScores observeRow(const WindowScoreCall& call, size_t index) {
     positionsBySlot[j] = row.arena->positions[physicalSlot(row, int32_t(j))];
   sortByPosition(scores, positionsBySlot);
   const auto begin = scores.positions.begin(), end = scores.positions.end();
-  scores.eligible = call.excludeWindow ? std::lower_bound(begin, end, next - observed) - begin : length;
+  scores.eligible =
+      call.excludeWindow ? std::lower_bound(begin, end, next - observed) - begin : length;
   scores.totals.assign(length, 0);
 
   std::vector<float> bySlot(length), sums(length), head(length), pooled;
@@ -116,11 +119,13 @@ void reduceByPosition(const WindowScoreCall& call, std::vector<RowScores>& layer
 void finish(const WindowScoreCall& call, RowScores& scores) {
   const KvCache& cache = *call.rows.cache;
   if (call.groupReduce == GroupReduce::mean) {
-    const int32_t heads = call.allHeads ? cache.numQueryHeads : cache.numQueryHeads / cache.numKvHeads;
+    const int32_t heads =
+        call.allHeads ? cache.numQueryHeads : cache.numQueryHeads / cache.numKvHeads;
     for (size_t j = 0; j < scores.eligible; j++) scores.totals[j] /= float(heads);
   }
   std::vector<float> pooled;
-  if (!call.poolFirst) pool(scores.totals.data(), scores.eligible, call.pool, call.poolSize, pooled);
+  if (!call.poolFirst)
+    pool(scores.totals.data(), scores.eligible, call.pool, call.poolSize, pooled);
   float* out = call.scores + scores.at.begin;
   for (size_t j = 0; j < scores.totals.size(); j++)
     out[scores.order.empty() ? j : scores.order[j]] = scores.totals[j];
@@ -157,7 +162,8 @@ void windowScore(const WindowScoreCall& call, const ParallelFor& parallelFor) {
     });
   parallelFor(rows / heads, [&](size_t layer) {
     std::vector<RowScores> scores;
-    for (size_t head = 0; head < heads; head++) scores.push_back(observeRow(call, layer * heads + head));
+    for (size_t head = 0; head < heads; head++)
+      scores.push_back(observeRow(call, layer * heads + head));
     reduceByPosition(call, scores);
     for (RowScores& row : scores) finish(call, row);
   });

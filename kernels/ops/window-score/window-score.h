@@ -22,9 +22,9 @@ struct WindowScoreCall {
   int32_t poolSize;
   RowReduce rowReduce;
   GroupReduce groupReduce;
-  bool poolFirst;      // pool every query head (and slab) before the group is reduced
-  bool allHeads;       // reduce over all query heads of the layer: the same scores in every KV head
-  int32_t slab;        // with poolFirst: queries per slab that is pooled before slabs are added; 0 = all
+  bool poolFirst;  // pool every query head (and slab) before the group is reduced
+  bool allHeads;   // reduce over all query heads of the layer: the same scores in every KV head
+  int32_t slab;  // with poolFirst: queries per slab that is pooled before slabs are added; 0 = all
   bool excludeWindow;  // the window's own tokens score 0 and do not enter the pooling
   float scale;         // on the logits
   float* scores;       // [rowIndptr[numRows]]
@@ -41,9 +41,9 @@ constexpr int32_t kMaxObserved = 64;
 // Adds the attention of a few queries of one query head to sums [row.length], in slot order.
 struct Observation {
   Row row;
-  const int32_t* keyPositions;            // [row.length]
-  const float* queries[kMaxObserved];     // [headDim] each
-  int32_t queryPositions[kMaxObserved];   // ascending
+  const int32_t* keyPositions;           // [row.length]
+  const float* queries[kMaxObserved];    // [headDim] each
+  int32_t queryPositions[kMaxObserved];  // ascending
   int32_t numQueries, headDim, power, buffer;
   float scale;
   float* sums;

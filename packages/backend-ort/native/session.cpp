@@ -33,8 +33,12 @@ Options sessionOptions(napi_env env, napi_value given) {
   const int64_t threads = js::integer(env, js::property(env, given, "threads"), "threads");
   if (threads < 1 || threads > 1024) throw js::Error("threads must be in 1 ... 1024");
   check(api->SetIntraOpNumThreads(raw, int(threads)));
-  // The shapes of every step differ: plans of their memory would pile up.
+  // The shapes of every step differ: plans of their memory would pile up, and an arena would keep
+  // the memory of the largest step. Plain allocation measured no slower.
   check(api->DisableMemPattern(raw));
+  check(api->DisableCpuMemArena(raw));
+  // Errors come as exceptions.
+  check(api->SetSessionLogSeverityLevel(raw, ORT_LOGGING_LEVEL_FATAL));
   const bool spinning = js::boolean(env, js::property(env, given, "spinning"), "spinning");
   check(api->AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", spinning ? "1" : "0"));
   if (js::boolean(env, js::property(env, given, "customOps"), "customOps"))

@@ -7,6 +7,7 @@ import {
 } from "@kvcache/core";
 import { type NativeAddon, type NativeSession, nativeTensor } from "./native-addon.ts";
 import { encodeModel, type OnnxValue } from "./onnx-model.ts";
+import { rethrowOrtError } from "./ort-error.ts";
 
 /** Runs kernels of the native library, each as a session of one node. */
 export interface NativeKernels {
@@ -32,7 +33,7 @@ export function createNativeKernels(
       session = addon.createSession(oneNode(name, call), options).catch((error: Error) => {
         if (/not a registered function|No Op registered/i.test(error.message)) return undefined;
         sessions.delete(key);
-        throw error;
+        return rethrowOrtError(error);
       });
       sessions.set(key, session);
     }
@@ -51,16 +52,14 @@ export function createNativeKernels(
       if (session === undefined) return false;
       const integers = BigInt64Array.from(call.integers.length ? call.integers : [0], BigInt);
       const floats = Float32Array.from(call.floats.length ? call.floats : [0]);
-      await addon.runAsync(
-        session,
-        [
-          nativeTensor(BigInt64Array.of(call.cache ? handle : 0n), "i64", [1]),
-          nativeTensor(integers, "i64", [integers.length]),
-          nativeTensor(floats, "f32", [floats.length]),
-          ...call.inputs.map(tensorOf),
-        ],
-        call.outputs.map(tensorOf),
-      );
+      const inputs = [
+        nativeTensor(BigInt64Array.of(call.cache ? handle : 0n), "i64", [1]),
+        nativeTensor(integers, "i64", [integers.length]),
+        nativeTensor(floats, "f32", [floats.length]),
+        ...call.inputs.map(tensorOf),
+      ];
+      const outputs = call.outputs.map(tensorOf);
+      await addon.runAsync(session, inputs, outputs).catch(rethrowOrtError);
       return true;
     },
     dispose() {

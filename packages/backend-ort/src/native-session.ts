@@ -15,6 +15,7 @@ import { type NativeAddon, nativeTensor } from "./native-addon.ts";
 import { nativeCache } from "./native-cache.ts";
 import { createNativeKernels } from "./native-kernels.ts";
 import { encodeModel } from "./onnx-model.ts";
+import { rethrowOrtError } from "./ort-error.ts";
 import { createRecordingEncoder, type RecordedCall } from "./recording-encoder.ts";
 import { createSerialQueue } from "./serial-queue.ts";
 import { singleAssignment } from "./single-assignment.ts";
@@ -46,19 +47,15 @@ export function createNativeSession(
   }
 
   return {
-    async load(source: DecoderGraph, weights: WeightSource, options: LoadOptions = {}) {
+    async load(source: DecoderGraph, weights: WeightSource, loadOptions: LoadOptions = {}) {
       alive();
       checkShapes(source.shape, host.layout.shape);
       const graph = singleAssignment(source);
-      const compiler = createGraphCompiler(graph, weights, "native", options);
+      const compiler = createGraphCompiler(graph, weights, "native", loadOptions);
       const model = await compiler.compile(wholeGraph(graph));
       const { bytes, external } = encodeModel(model);
-      const session = await addon.createSession(bytes, {
-        threads,
-        spinning: false,
-        customOps: true,
-        external,
-      });
+      const options = { threads, spinning: false, customOps: true, external };
+      const session = await addon.createSession(bytes, options).catch(rethrowOrtError);
       let open = true;
       const loaded: LoadedModel = {
         forward: (step: StepInput) =>
@@ -73,7 +70,8 @@ export function createNativeSession(
             });
             const dims = [step.logitIndices.length, graph.vocabSize];
             const logits = new Float32Array(dims[0]! * dims[1]!);
-            await addon.runAsync(session, inputs, [nativeTensor(logits, "f32", dims)]);
+            const outputs = [nativeTensor(logits, "f32", dims)];
+            await addon.runAsync(session, inputs, outputs).catch(rethrowOrtError);
             return logits;
           }),
         dispose: () =>

@@ -8,6 +8,7 @@ import {
 import * as kernels from "@kvcache/kernels";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import type { AttentionNode } from "./graph-segments.ts";
+import { rethrowOrtError } from "./ort-error.ts";
 import type { ProgramSegment } from "./segment-program.ts";
 import { type StepArray, stepInputs } from "./step-inputs.ts";
 import { createStockAttention } from "./stock-attention.ts";
@@ -61,7 +62,7 @@ export async function createSegmentRunner(
   ): Promise<void> {
     const feeds: Record<string, Tensor> = {};
     for (const name of segment.inputs) feeds[name] = stockTensor(ort, values.get(name)!);
-    const results = await session.run(feeds);
+    const results = await session.run(feeds).catch(rethrowOrtError);
     for (const name of segment.outputs) {
       const { data, dims } = results[name]!;
       values.set(name, { type: "f32", data: data as Float32Array, dims });

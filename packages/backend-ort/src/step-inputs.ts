@@ -10,7 +10,7 @@ export interface StepArray {
 
 /** The inputs that the models of a graph may read in one step, `handle` aside. */
 export function stepInputs(graph: DecoderGraph, step: StepInput): ReadonlyMap<string, StepArray> {
-  checkStep(step);
+  checkStep(step, graph.vocabSize);
   const arrays = new Map<string, StepArray>();
   for (const name of [
     "tokenIds",
@@ -34,7 +34,7 @@ export function stepInputs(graph: DecoderGraph, step: StepInput): ReadonlyMap<st
 }
 
 /** Throws `invalid-argument` when the arrays of a step do not fit together. */
-function checkStep(step: StepInput): void {
+function checkStep(step: StepInput, vocabSize: number): void {
   const numTokens = step.tokenIds.length;
   const numSequences = step.sequences.length;
   const fail = (what: string, value: unknown): never => {
@@ -46,6 +46,8 @@ function checkStep(step: StepInput): void {
   for (const name of ["signalFlags", "attentionBuffers"] as const)
     if (step[name].length !== numSequences)
       fail(`and ${numSequences} sequences has ${step[name].length} ${name}`, step[name]);
+  for (const id of step.tokenIds)
+    if (id < 0 || id >= vocabSize) fail(`has the token id ${id}, the vocabulary ${vocabSize}`, id);
   const { cuTokens } = step;
   if (
     cuTokens.length !== numSequences + 1 ||

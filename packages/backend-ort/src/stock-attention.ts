@@ -5,6 +5,7 @@ import { cachedCausalMask, countedBeyond, slidingMask } from "./attention-mask.t
 import { type AttentionVariant, attentionModel } from "./attention-model.ts";
 import type { AttentionNode } from "./graph-segments.ts";
 import { encodeModel } from "./onnx-model.ts";
+import { rethrowOrtError } from "./ort-error.ts";
 import { createStockSession, type StockOrt, stockTensor } from "./stock-ort.ts";
 import { keepQueries, type LayerStep, writeEntries } from "./write-step.ts";
 
@@ -85,7 +86,7 @@ export function createStockAttention(ort: StockOrt, threads: number): StockAtten
             ? floats(countedBeyond(own, seen, buffer), tokens, visible)
             : floats(Float32Array.of(1), 1, 1);
       }
-      const results = await session.run(feeds);
+      const results = await session.run(feeds).catch(rethrowOrtError);
       const attended = results.out!.data as Float32Array;
       for (let g = 0; g < perGroup; g++)
         for (let t = 0; t < tokens; t++) {

@@ -2,6 +2,7 @@ export * from "./backend.ts";
 export * from "./batch.ts";
 export * from "./budget-target.ts";
 export * from "./cache.ts";
+export * from "./check-option.ts";
 export * from "./csr.ts";
 export * from "./encoder.ts";
 export * from "./errors.ts";

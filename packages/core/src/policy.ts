@@ -10,6 +10,8 @@ import type { Tensor } from "./tensor.ts";
 /** Gives every cached token of every row one number: higher = keep. Protected slots get +∞. */
 export interface Scorer {
   readonly name: string;
+  /** JSON of what the scores depend on beside the name: part of a policy's fingerprint. */
+  readonly options?: Readonly<Record<string, unknown>>;
   readonly needs: readonly Signal[];
   /** Records the work that fills `out`, f32 [batch.totalSlots]. */
   score(encoder: Encoder, batch: KvBatch, out: Tensor): void;

@@ -44,25 +44,21 @@ export function createBlockSupply(
     return plenty ? undefined : firstShort(running, available, needed);
   }
 
-  /** Blocks that newcomers may take: what this step's decoding and the watermark leave. */
+  /** Blocks that newcomers may take. */
   function spare(): number[] {
     const available = account.available();
     if (roster.running.length === 0) return available;
-    const decoding = roster.running.filter((sequence) => sequence.decoding).length;
-    return available.map(
-      (blocks, arena) => blocks - decoding * account.rows[arena]! - watermark[arena]!,
-    );
+    return available.map((blocks, arena) => blocks - watermark[arena]!);
   }
 
-  /** Whether the head of the queue may take slots now. */
+  const widthOf = (sequences: readonly Sequence[]) =>
+    sequences.reduce((total, { width }) => total + width, 0);
+
+  /** Whether the cache has slots for the head of the queue and whoever forks from it. */
   function hasSlots(head: Sequence): boolean {
-    const width = roster.running.reduce((total, sequence) => total + sequence.width, 0);
+    const unforked = widthOf(roster.running) - roster.running.length;
     const taken = head.slot === undefined ? head.width : head.width - 1;
-    const unforked = width - roster.running.length;
-    return (
-      (width === 0 || width + head.width <= maxSequences) &&
-      roster.numSlots + unforked + taken <= cache.maxSequences
-    );
+    return roster.numSlots + unforked + taken <= cache.maxSequences;
   }
 
   return {
@@ -73,17 +69,20 @@ export function createBlockSupply(
         if (roster.running.length > 1 && roster.takeBack(roster.running)) continue;
         if (roster.running.includes(short)) fail(short, tooLargeForCache(short, account.totals));
       }
-      for (const sequence of roster.running)
-        if (!sequence.decoding && !sequence.reserved) {
-          cache.reserve(sequence.slot!, sequence.goal - sequence.cached);
-          sequence.reserved = true;
-        }
+      for (const sequence of roster.running) {
+        // A decoding sequence takes its block in this step anyway, unless newcomers come before it.
+        if (sequence.decoding ? roster.waiting.length === 0 : sequence.reserved) continue;
+        cache.reserve(sequence.slot!, sequence.goal - sequence.cached);
+        sequence.reserved = true;
+      }
     },
 
     admit() {
       // Whoever just lost blocks would only take them back.
       while (!roster.relieved && roster.waiting.length > 0) {
         const head = roster.waiting[0]!;
+        const { running } = roster;
+        if (running.length > 0 && widthOf(running) + head.width > maxSequences) return;
         try {
           if (!hasSlots(head) || !fits(roster.blocksToAdmit(head), spare()))
             throw tooLargeForCache(head, account.totals);
@@ -91,7 +90,7 @@ export function createBlockSupply(
         } catch (error) {
           if (!isOutOfBlocks(error)) fail(head, error);
           else if (!roster.reclaimIdle(head)) {
-            if (roster.running.length > 0) return;
+            if (running.length > 0) return;
             fail(head, error);
           }
         }

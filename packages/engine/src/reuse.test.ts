@@ -73,7 +73,9 @@ describe("cached prefixes", () => {
   it("never cross salts", async () => {
     await start();
     await run({ prompt: shared, maxTokens: 2, cacheSalt: "a" });
-    expect(await run({ prompt: shared, maxTokens: 2, cacheSalt: "b" })).toMatchObject({ cached: 0 });
+    expect(await run({ prompt: shared, maxTokens: 2, cacheSalt: "b" })).toMatchObject({
+      cached: 0,
+    });
     expect(await run({ prompt: shared, maxTokens: 2, cacheSalt: "a" })).toMatchObject({
       cached: 40,
     });
@@ -145,9 +147,9 @@ describe("choices", () => {
   it("do not share blocks that carry attention sums", async () => {
     await start({}, false);
     const trigger = { prefill: true, interval: 3, pressure: false };
-    const needs = [{ kind: "attentionSums", power: 1, phase: "all" }] as const;
+    const needs = [{ kind: "attentionSums", power: 1, phase: "decode" }] as const;
     const plan = testPlan(10, { needs, trigger });
-    const request = { prompt: promptOf(1, 30), maxTokens: 10, plan, sampling: { seed: 5 } };
+    const request = { prompt: promptOf(1, 12), maxTokens: 24, plan, sampling: { seed: 5 } };
     const { choices } = await engine.generate({ ...request, n: 3 }).result;
     for (const { index, tokenIds } of choices)
       expect([...tokenIds]).toEqual(await fresh({ ...request, sampling: { seed: 5 + index } }));
@@ -221,6 +223,20 @@ describe("sessions", () => {
     }
   });
 
+  it("keep their slot while the queue is only as long as the engine allows", async () => {
+    world = createWorld({ maxSequences: 3 });
+    engine = await createEngine({ ...world, scheduler: { maxSequences: 1 } });
+    const session = engine.openSession();
+    await run({ prompt: promptOf(1, 20), maxTokens: 3, session });
+    await Promise.all([2, 3].map((seed) => run({ prompt: promptOf(seed, 9), maxTokens: 9 })));
+    expect(engine.stats()).toMatchObject({ idleReclaims: 0, idle: 1 });
+    const others = [4, 5].map(() => engine.openSession());
+    for (const other of others) await run({ prompt: promptOf(4, 9), maxTokens: 2, session: other });
+    expect(engine.stats()).toMatchObject({ idleReclaims: 0, idle: 3 });
+    await run({ prompt: promptOf(2, 9), maxTokens: 9 });
+    expect(engine.stats()).toMatchObject({ idleReclaims: 1, idle: 2 });
+  });
+
   it("survive an abort in the middle of a turn", async () => {
     await start({}, false);
     const session = engine.openSession();
@@ -230,6 +246,31 @@ describe("sessions", () => {
     for await (const event of stream) if (event.type === "token") controller.abort();
     const next = { prompt: [...prompt, 1, 2, 3], maxTokens: 5, session };
     expect(await run(next)).toMatchObject({ tokens: await fresh(next), cached: 20 });
+  });
+
+  it("are not confused by a new turn that begins as an abort takes effect", async () => {
+    let open: (() => void) | undefined;
+    let hold = true;
+    const onForward = () => {
+      if (hold) return new Promise<void>((resolve) => (open = resolve));
+    };
+    await start({ onForward }, false);
+    const session = engine.openSession();
+    const prompt = promptOf(1, 20);
+    const controller = new AbortController();
+    const { result } = engine.generate({
+      prompt,
+      maxTokens: 9,
+      session,
+      signal: controller.signal,
+    });
+    const next = { prompt: [...prompt, 1, 2, 3], maxTokens: 5, session };
+    const second = result.then(() => run(next));
+    await new Promise((resolve) => setImmediate(resolve));
+    controller.abort();
+    hold = false;
+    open!();
+    expect(await second).toMatchObject({ tokens: await fresh(next), cached: 0 });
   });
 
   it("take one turn at a time, of one plan", async () => {

@@ -54,12 +54,11 @@ describe("shareTokens", () => {
           if (running[i]!.decoding && running.length <= budget) expect(count).toBe(1);
         });
         // Among prompts of one priority nobody gets less than another unless it wished for less.
-        running.forEach((a, i) =>
-          running.forEach((b, j) => {
-            if (a.decoding || b.decoding || a.priority !== b.priority) return;
+        for (const [i, a] of running.entries())
+          for (const [j, b] of running.entries()) {
+            if (a.decoding || b.decoding || a.priority !== b.priority) continue;
             if (tokens[i]! < a.pending) expect(tokens[j]!).toBeLessThanOrEqual(tokens[i]! + 1);
-          }),
-        );
+          }
       }),
     );
   });

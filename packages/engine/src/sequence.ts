@@ -234,7 +234,6 @@ export class Sequence implements Schedulable {
     child.position = this.position;
     child.promptLength = this.promptLength;
     child.compressAfter = this.compressAfter;
-    child.prefillOpen = this.prefillOpen;
     child.compressions.push(...this.compressions);
     child.reusedTokens = this.reusedTokens;
     return child;

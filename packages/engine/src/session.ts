@@ -68,7 +68,7 @@ export function reusableTokens(
   const reusable = Math.min(common, sequence.cached, ids.length - 1);
   if (reusable === sequence.cached) return reusable;
   const cuttable =
-    
+    reusable >= (sequence.compressions.at(-1)?.tokens ?? 0) &&
     sequence.position === sequence.cached &&
     sequence.cached <= shortestWindow;
   return cuttable ? reusable : 0;

@@ -146,10 +146,7 @@ function forward(
   dynamicRope: boolean,
 ): Float32Array {
   const { numLayers, numKvHeads, numQueryHeads, headDim } = shape;
-  const keys = new Float32Array(
-    host.arenas[0]!.storage.buffer,
-    host.arenas[0]!.storage.byteOffset,
-  );
+  const keys = new Float32Array(host.arenas[0]!.storage.buffer, host.arenas[0]!.storage.byteOffset);
   const { blockSize } = host.arenas[0]!.layout;
   const keyAt = (slot: number) =>
     Math.floor(slot / blockSize) * blockSize * headDim * 2 + (slot % blockSize) * headDim;

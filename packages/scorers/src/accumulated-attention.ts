@@ -1,4 +1,4 @@
-import type { Scorer } from "@kvcache/core";
+import { checkOneOf, checkWholeNumber, type Scorer } from "@kvcache/core";
 import { addSums, readSums } from "@kvcache/kernels";
 
 export interface AccumulatedAttentionOptions {
@@ -15,11 +15,21 @@ export interface AccumulatedAttentionOptions {
 /**
  * Attention that each token has received since it was cached, summed over the query heads of its
  * KV head. The cache carries the sums along, so that they survive compaction and forks.
+ * Throws `invalid-argument` naming the option that is out of range.
  */
 export function accumulatedAttention(options: AccumulatedAttentionOptions = {}): Scorer {
   const { power = 1, phase = "all", buffer = 0, atPrefillEnd } = options;
+  checkOneOf("power", power, [1, 2]);
+  checkOneOf("phase", phase, ["all", "decode"]);
+  checkWholeNumber("buffer", buffer, 0);
   return Object.freeze<Scorer>({
     name: "accumulated-attention",
+    options: {
+      power,
+      phase,
+      buffer,
+      ...(atPrefillEnd && { atPrefillEnd: [atPrefillEnd.name, atPrefillEnd.options ?? {}] }),
+    },
     needs: [{ kind: "attentionSums", power, phase, buffer }, ...(atPrefillEnd?.needs ?? [])],
     score(encoder, batch, out) {
       if (atPrefillEnd && batch.phase === "prefill") {

@@ -44,7 +44,8 @@ export type ScoreRow = (row: ScorerRow) => ArrayLike<number>;
 
 /**
  * Lifts a plain function over one row to a scorer. It runs wherever the cache lives in host memory.
- * `needs` names the signals it reads; a `windowQueries` signal fills `row.queries`. While scoring,
+ * `needs` names the signals it reads; a `windowQueries` signal fills `row.queries`. The name stands
+ * for the function wherever results are reused: give another function another name. While scoring,
  * throws `invalid-argument` when the function returns another number of scores, or one that is NaN.
  */
 export function scorerFrom(name: string, needs: readonly Signal[], scoreRow: ScoreRow): Scorer {

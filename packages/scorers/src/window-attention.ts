@@ -1,4 +1,4 @@
-import { KvCacheError, type Scorer } from "@kvcache/core";
+import { checkOneOf, checkWholeNumber, KvCacheError, type Scorer } from "@kvcache/core";
 import { type Pooling, windowScore } from "@kvcache/kernels";
 
 export interface WindowAttentionOptions {
@@ -26,21 +26,45 @@ export interface WindowAttentionOptions {
 
 /**
  * Attention that the last `window` queries pay to each token, softmax over all keys of its row.
- * Throws `invalid-argument` unless the window is a positive integer. Li et al. 2024,
+ * Throws `invalid-argument` naming the option that is out of range. Li et al. 2024,
  * arXiv:2404.14469, and its relatives.
  */
-export function windowAttention(options: WindowAttentionOptions): Scorer {
-  const { window, rowReduce = "mean", groupReduce = "mean", excludeWindow = true } = options;
-  if (!Number.isSafeInteger(window) || window < 1)
-    throw new KvCacheError(
-      "invalid-argument",
-      `The observation window must be a positive number of queries, got ${window}.`,
-      { value: window, remedy: "Use 32 or 64." },
-    );
+export function windowAttention(given: WindowAttentionOptions): Scorer {
+  const options = checked({
+    power: 1,
+    buffer: 0,
+    rowReduce: "mean",
+    groupReduce: "mean",
+    poolFirst: false,
+    allHeads: false,
+    slab: 0,
+    excludeWindow: true,
+    ...given,
+  });
   return Object.freeze<Scorer>({
     name: "window-attention",
-    needs: [{ kind: "windowQueries", window }],
-    score: (encoder, batch, out) =>
-      encoder.run(windowScore, { ...options, batch, out, rowReduce, groupReduce, excludeWindow }),
+    options: { ...options },
+    needs: [{ kind: "windowQueries", window: options.window }],
+    score: (encoder, batch, out) => encoder.run(windowScore, { ...options, batch, out }),
   });
+}
+
+type Options = WindowAttentionOptions &
+  Required<Omit<WindowAttentionOptions, "window" | "pooling">>;
+
+function checked(options: Options): Options {
+  checkWholeNumber("window", options.window, 1);
+  checkWholeNumber("buffer", options.buffer, 0);
+  checkWholeNumber("slab", options.slab, 0);
+  checkOneOf("power", options.power, [1, 2]);
+  checkOneOf("rowReduce", options.rowReduce, ["mean", "sum"]);
+  checkOneOf("groupReduce", options.groupReduce, ["mean", "max", "sum"]);
+  const { pooling } = options;
+  if (pooling === undefined) return options;
+  checkOneOf("pooling.kind", pooling.kind, ["avg", "max"]);
+  if (checkWholeNumber("pooling.size", pooling.size, 1) % 2 === 0)
+    throw new KvCacheError("invalid-argument", `pooling.size must be odd, got ${pooling.size}.`, {
+      value: pooling.size,
+    });
+  return options;
 }

@@ -1,6 +1,13 @@
 import { createReferenceBackend } from "@kvcache/backend-reference";
 import { type Backend, numRows, signalFlag } from "@kvcache/core";
-import { createHostEncoder, gatherPositions, rowView, slotOf } from "@kvcache/kernels";
+import {
+  createHostEncoder,
+  gatherKeys,
+  gatherPositions,
+  gatherValues,
+  rowView,
+  slotOf,
+} from "@kvcache/kernels";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kernelCases } from "./kernel-cases.ts";
 import { type Chunk, type ModelRun, modelRun } from "./model-run.ts";
@@ -105,8 +112,9 @@ export function testBackend(
           expectClose(own.cache.host.windowQueries, oracle.cache.host.windowQueries, tolerance);
           for (const sequence of [0, 1])
             for (let row = 0; row < numRows(model.graph.shape); row++) {
-              const [a, b] = [own, oracle].map((run) => sumsOf(run, sequence, row));
-              expectClose(a!, b!, tolerance);
+              const [a, b] = [own, oracle].map((run) => contentsOf(run, sequence, row));
+              for (const part of ["keys", "values", "sums"] as const)
+                expectClose(a![part], b![part], tolerance, part);
             }
           await stop();
         });
@@ -144,15 +152,19 @@ function evictions(rows: number, length: number): [number[][], number[][]] {
   return [first, first.map((kept) => some(kept.length))];
 }
 
-/** Sums of a row's slots: Σa, then Σa². */
-function sumsOf({ cache }: ModelRun, sequence: number, row: number): Float32Array {
+/** Keys, values and attention sums (Σa, then Σa²) of a row in slot order. */
+function contentsOf({ cache }: ModelRun, sequence: number, row: number) {
   const { numKvHeads } = cache.layout.shape;
   const view = rowView(cache.host, sequence, Math.floor(row / numKvHeads), row % numKvHeads);
   const slots = Array.from({ length: view.length }, (_, j) => slotOf(view, j));
   const { sumAttention, sumSquaredAttention } = view.arena;
-  return Float32Array.from(
-    [sumAttention, sumSquaredAttention].flatMap((sums) => slots.map((slot) => sums[slot]!)),
-  );
+  return {
+    keys: gatherKeys(view),
+    values: gatherValues(view),
+    sums: Float32Array.from(
+      [sumAttention, sumSquaredAttention].flatMap((sums) => slots.map((slot) => sums[slot]!)),
+    ),
+  };
 }
 
 function expectClose(

@@ -1,5 +1,6 @@
 import type { Backend } from "@kvcache/core";
 import { openModel } from "../open-model.ts";
+import { rowPositions, slotsOfPositions } from "../row-positions.ts";
 import type { Verdict } from "../vectors/case.ts";
 import { first } from "../vectors/compare.ts";
 import { close, same } from "./compare.ts";
@@ -37,14 +38,16 @@ export async function runForward(test: DecoderCase, backend: Backend): Promise<V
 export async function runEvicted(test: DecoderCase, backend: Backend): Promise<Verdict> {
   const inputIds = tensor(test, "inputIds", "i32");
   const greedy = tensor(test, "greedyIds", "i32");
-  const indptr = Uint32Array.from(tensor(test, "indptr", "i32"));
-  const indices = Uint32Array.from(tensor(test, "indices", "i32"));
+  const indptr = tensor(test, "indptr", "i32");
+  const positions = tensor(test, "indices", "i32");
   const { runner, close: end } = await openModel(test.folder, backend, inputIds.length + room);
   try {
     const evicted = async () => {
       const sequence = runner.open();
       const logits = await sequence.prefill(inputIds);
-      await sequence.keep(indptr, indices);
+      const rows = rowPositions(runner.runtime.cache, sequence.slot);
+      const keep = slotsOfPositions(rows, indptr, positions);
+      await sequence.keep(keep.indptr, keep.indices);
       return { sequence, logits };
     };
     const { sequence, logits } = await evicted();

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Backend, CacheManager, SequenceSlot } from "@kvcache/core";
-import { gatherPositions, rowView } from "@kvcache/kernels";
+import type { Backend } from "@kvcache/core";
 import { openModel } from "../open-model.ts";
+import { rowPositions } from "../row-positions.ts";
 import { failed, passed, skipped, type VectorCase, type Verdict } from "./case.ts";
 import { compareFloats, compareIntegers, first } from "./compare.ts";
 import { methodOf } from "./method-options.ts";
@@ -25,10 +25,12 @@ export async function runModel(
   const compressAt = json.compressAt as number;
   const { runner, close } = await openModel(folder, backend, inputIds.length + 64);
   try {
-    const sequence = runner.open({ eviction: method });
+    // The case compresses once, whatever the policy would do while decoding.
+    const policy = { ...method.policy, trigger: { prefill: true, pressure: false } };
+    const sequence = runner.open({ eviction: { policy, target: method.target } });
     await sequence.prefill(inputIds.subarray(0, compressAt));
     await sequence.compress();
-    const kept = keptPositions(runner.runtime.cache, sequence.slot);
+    const kept = rowPositions(runner.runtime.cache, sequence.slot);
     const vocabSize = runner.runtime.model.graph.vocabSize;
     const logits = await sequence.feed(inputIds.subarray(compressAt));
     const greedy = vector.tensors.get("greedyIds");
@@ -44,14 +46,6 @@ export async function runModel(
   } finally {
     await close();
   }
-}
-
-/** Positions that each row of a sequence holds. */
-function keptPositions(cache: CacheManager, slot: SequenceSlot): Int32Array[] {
-  const { numLayers, numKvHeads } = cache.layout.shape;
-  return Array.from({ length: numLayers * numKvHeads }, (_, row) =>
-    gatherPositions(rowView(cache.host!, slot, Math.floor(row / numKvHeads), row % numKvHeads)),
-  );
 }
 
 /** Counts exact; at most 0.5 % of the expected entries may be missing. */

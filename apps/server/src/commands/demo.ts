@@ -37,8 +37,16 @@ const plans: readonly DemoPlan[] = [
     plan: "snap-kv:window=32,pooling.size=21@0.25",
     mustAnswer: numQuestions,
   },
-  { name: "ada-kv, 1/4", plan: "ada-kv:window=32,pooling.size=21@0.25", mustAnswer: numQuestions - 1 },
-  { name: "kv-compress, 1/8", plan: "kv-compress:pooling.size=21@0.125", mustAnswer: numQuestions - 1 },
+  {
+    name: "ada-kv, 1/4",
+    plan: "ada-kv:window=32,pooling.size=21@0.25",
+    mustAnswer: numQuestions - 1,
+  },
+  {
+    name: "kv-compress, 1/8",
+    plan: "kv-compress:pooling.size=21@0.125",
+    mustAnswer: numQuestions - 1,
+  },
   { name: "streaming-llm, 1/4", plan: "streaming-llm@0.25", mustAnswer: 0 },
 ];
 

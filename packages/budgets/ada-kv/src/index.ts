@@ -1,4 +1,10 @@
-import { type BudgetAllocator, KvCacheError, sum } from "@kvcache/core";
+import {
+  type BudgetAllocator,
+  checkFraction,
+  checkOneOf,
+  checkWholeNumber,
+  sum,
+} from "@kvcache/core";
 import { blendedCounts, evenShare, pyramidBase, reservedCounts } from "@kvcache/kernels";
 
 /** The authors' rule; protected tokens are kept on top of what is shared out. */
@@ -36,8 +42,11 @@ export type AdaKVBudgetOptions = FloorBlendOptions | ReserveThenGlobalOptions;
  * Feng et al. 2024, arXiv:2407.11550. Differs from the paper: every head keeps at least one token;
  * pyramid budgets are computed anew for every event, not once for the first prompt.
  */
-export const adaKV = (options: AdaKVBudgetOptions = {}): BudgetAllocator =>
-  options.mode === "reserve-then-global" ? reserveThenGlobal(options) : floorBlend(options);
+export function adaKV(options: AdaKVBudgetOptions = {}): BudgetAllocator {
+  if (options.mode === "reserve-then-global") return reserveThenGlobal(options);
+  checkOneOf<string>("mode", options.mode ?? "floor-blend", ["floor-blend", "reserve-then-global"]);
+  return floorBlend(options);
+}
 
 function floorBlend({
   floor = 0.2,
@@ -47,7 +56,11 @@ function floorBlend({
   layerBudget: shape = { kind: "uniform" },
 }: FloorBlendOptions): BudgetAllocator {
   checkFraction("floor", floor);
+  checkOneOf("rounding", rounding, ["reference", "exact"]);
+  checkWholeNumber("skipLayers", skipLayers, 0);
+  checkOneOf("layerBudget.kind", shape.kind, ["uniform", "pyramid"]);
   const layerBudget = shape.kind === "pyramid" ? { beta: 20, ...shape } : shape;
+  if (layerBudget.kind === "pyramid") checkWholeNumber("layerBudget.beta", layerBudget.beta, 1);
   return Object.freeze<BudgetAllocator>({
     name: "ada-kv",
     needs: [],
@@ -98,11 +111,4 @@ function reserveThenGlobal({
     allocate: (encoder, { batch, target, scores }, counts) =>
       encoder.run(reservedCounts, { batch, target, scores, safeguard, keepProtected, counts }),
   });
-}
-
-function checkFraction(name: string, value: number): void {
-  if (!(value >= 0 && value <= 1))
-    throw new KvCacheError("invalid-argument", `${name} must be in [0, 1], got ${value}.`, {
-      value,
-    });
 }

@@ -1,4 +1,4 @@
-import { type BudgetAllocator, KvCacheError, sum } from "@kvcache/core";
+import { type BudgetAllocator, checkWholeNumber, KvCacheError, sum } from "@kvcache/core";
 import {
   allowedBlocks,
   blockSchedule as blockScheduleKernel,
@@ -21,11 +21,11 @@ export interface BlockScheduleOptions {
  * Rehg 2024, arXiv:2410.00161. Differs from the paper: ties are ordered (score, layer, head, slot),
  * no head is ever emptied.
  */
-export const blockSchedule = ({
-  protectedWindow = 0,
-  evictBlocks,
-}: BlockScheduleOptions = {}): BudgetAllocator =>
-  Object.freeze<BudgetAllocator>({
+export function blockSchedule(options: BlockScheduleOptions = {}): BudgetAllocator {
+  const { protectedWindow = 0, evictBlocks } = options;
+  checkWholeNumber("protectedWindow", protectedWindow, 0);
+  if (evictBlocks !== undefined) checkWholeNumber("evictBlocks", evictBlocks, 0);
+  return Object.freeze<BudgetAllocator>({
     name: "block-schedule",
     needs: [],
     resolve({ target, lengths, nextPosition, layout, protect }) {
@@ -57,3 +57,4 @@ export const blockSchedule = ({
         counts,
       }),
   });
+}

@@ -39,9 +39,9 @@ export function byteFallbackStage(eager: boolean): DecoderStage {
 
   function take(): string[] {
     const text = valid && run.length > 0 ? strictUtf8(run) : undefined;
-    const out = text ?? REPLACEMENT.repeat(run.length);
+    const out = text === undefined ? run.map(() => REPLACEMENT) : [text];
     run = [];
-    return out === "" ? [] : [out];
+    return out;
   }
 
   return {

@@ -1,5 +1,5 @@
 import { type AdaKVBudgetOptions, adaKV as adaKVBudget } from "@kvcache/budget-ada-kv";
-import { definePolicy, type Protect, type Scorer } from "@kvcache/core";
+import { checkOneOf, definePolicy, KvCacheError, type Protect, type Scorer } from "@kvcache/core";
 import { type WindowAttentionOptions, windowAttention } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
@@ -10,7 +10,7 @@ export interface AdaKVOptions
   /** Whose arithmetic the other options default to. */
   readonly variant?: "kvpress" | "authors" | "kvcache-factory";
   /** Scores in place of SnapKV's; comparable between heads. */
-  readonly scorer?: Scorer;
+  readonly scorer?: Scorer | null;
   /** What stays in any case; the observation window when absent. */
   readonly protect?: Protect;
   /** How a layer's tokens are split. */
@@ -41,9 +41,18 @@ const variants = {
  * reduced over the query heads of a KV head.
  */
 export const adaKV = ({ variant = "kvpress", ...options }: AdaKVOptions = {}) => {
-  const { groupReduce = "mean" } = options;
+  checkOneOf("variant", variant, ["kvpress", "authors", "kvcache-factory"]);
+  const { groupReduce = "mean", scorer: other = null } = options;
+  if (other !== null && typeof other.score !== "function")
+    throw new KvCacheError(
+      "invalid-argument",
+      "scorer must be a Scorer, not a description of one.",
+      {
+        value: other,
+      },
+    );
   const { window, pooling, rowReduce, budget } = { ...variants[variant], ...options };
-  const scorer = options.scorer ?? windowAttention({ window, pooling, rowReduce, groupReduce });
+  const scorer = other ?? windowAttention({ window, pooling, rowReduce, groupReduce });
   const protect = options.protect ?? { sinks: 0, recent: window };
   return definePolicy({
     name: "ada-kv",
@@ -60,7 +69,7 @@ export const adaKV = ({ variant = "kvpress", ...options }: AdaKVOptions = {}) =>
       pooling,
       rowReduce,
       groupReduce,
-      scorer: scorer.name,
+      scorer: other && { name: other.name, ...other.options },
       protect,
       budget,
     },

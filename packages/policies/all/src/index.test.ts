@@ -10,10 +10,21 @@ it("makes every policy by its name", () => {
 it("lists every option that a policy takes", () => {
   for (const name of policyNames) {
     const { options } = createPolicy(name);
-    const again = createPolicy(name, options.scorer ? { ...options, scorer: undefined } : options);
-    expect(again.options).toEqual(options);
+    expect(createPolicy(name, options).options).toEqual(options);
   }
   expect(Object.keys(policies).sort()).toEqual(policyNames);
+});
+
+it("refuses options that are out of range, by name", () => {
+  expect(() => createPolicy("snap-kv", { window: 0 })).toThrow("window must be a whole number");
+  expect(() => createPolicy("snap-kv", { variant: "x" })).toThrow('variant cannot be "x"');
+  expect(() => createPolicy("snap-kv", { pooling: { kind: "avg", size: 4 } })).toThrow("pooling");
+  expect(() => createPolicy("ada-kv", { budget: { mode: "x" } })).toThrow('mode cannot be "x"');
+  expect(() => createPolicy("ada-kv", { scorer: { name: "tova" } })).toThrow("must be a Scorer");
+  expect(() => createPolicy("kv-compress", { protectedWindow: -1 })).toThrow("protectedWindow");
+  expect(() => createPolicy("kv-compress", { norm: "l3" })).toThrow('norm cannot be "l3"');
+  expect(() => createPolicy("streaming-llm", { sinks: -1 })).toThrow("protect.sinks");
+  expect(() => createPolicy("streaming-llm", { interval: 0 })).toThrow("trigger.interval");
 });
 
 it("refuses what it does not know, and says what there is", () => {

@@ -1,5 +1,5 @@
 import { blockSchedule } from "@kvcache/budget-block-schedule";
-import { definePolicy } from "@kvcache/core";
+import { checkOneOf, definePolicy } from "@kvcache/core";
 import {
   accumulatedAttention,
   type WindowAttentionOptions,
@@ -37,7 +37,7 @@ export const kvCompress = (options: KVCompressOptions = {}) => {
   const { observed = 32, buffer = 0, norm = "l2", pooling = { kind: "max", size: 7 } } = options;
   const { slab = 4096, groupReduce = "sum", sinks = 0, protectedWindow = 64 } = options;
   const { interval = 16 } = options;
-  const power = norm === "l2" ? 2 : 1;
+  const power = checkOneOf("norm", norm, ["l2", "l1"]) === "l2" ? 2 : 1;
   const atPrefillEnd = windowAttention({
     window: observed,
     power,

@@ -1,5 +1,5 @@
 import { uniform } from "@kvcache/budget-uniform";
-import { definePolicy } from "@kvcache/core";
+import { checkOneOf, definePolicy } from "@kvcache/core";
 import { type WindowAttentionOptions, windowAttention } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
@@ -32,6 +32,7 @@ const variants = {
  * of a KV head, so that the cache is not repeated per query head.
  */
 export const snapKV = ({ variant = "kvpress", ...options }: SnapKVOptions = {}) => {
+  checkOneOf("variant", variant, ["kvpress", "kvcache-factory"]);
   const { keepProtected = true, groupReduce = "mean" } = options;
   const { window, pooling, rowReduce, poolFirst } = { ...variants[variant], ...options };
   return definePolicy({

@@ -1,10 +1,10 @@
 import type { Budget } from "./budget.ts";
 import { TemplateFailure } from "./failure.ts";
 import { methodOf } from "./methods.ts";
-import { pyRepr } from "./python-text.ts";
 import {
   isDict,
   isList,
+  iterate,
   numeric,
   orElse,
   PlainObject,
@@ -18,7 +18,7 @@ import {
 export function getAttribute(value: Value, name: string, budget: Budget): Value {
   if (value instanceof Undefined) throw new TemplateFailure(`${value.what} is undefined`);
   if (value instanceof PlainObject) {
-    return orElse(value.attributes.get(name), () => missing(value, name));
+    return orElse(value.read(name), () => missing(value, name));
   }
   const method = methodOf(value, name, budget);
   if (method) return method;
@@ -30,7 +30,7 @@ export function getItem(value: Value, key: Value, budget: Budget): Value {
   if (value instanceof Undefined) throw new TemplateFailure(`${value.what} is undefined`);
   if (isDict(value) && value.has(key)) return value.get(key)!;
   const index = numeric(key);
-  if (index !== undefined) return orElse(itemAt(value, index), () => missing(value, key));
+  if (index !== undefined) return orElse(itemAt(value, index, budget), () => missing(value, key));
   if (typeof key !== "string") return missing(value, key);
   if (value instanceof PlainObject) return getAttribute(value, key, budget);
   return methodOf(value, key, budget) ?? missing(value, key);
@@ -48,18 +48,21 @@ export function getPath(value: Value, path: Value, budget: Budget): Value {
 }
 
 function missing(value: Value, key: Value): Undefined {
-  return new Undefined(`'${typeName(value)}' has no item ${pyRepr(key)}, which`);
+  return new Undefined(`'${typeName(value)}' has no item ${keyName(key)}, which`);
 }
 
-function itemAt(value: Value, index: number): Value | undefined {
-  const items = sequenceOf(value);
+function keyName(key: Value): string {
+  return typeof key === "string" ? `'${key}'` : String(numeric(key) ?? typeName(key));
+}
+
+function itemAt(value: Value, index: number, budget: Budget): Value | undefined {
+  const items = sequenceOf(value, budget);
   return Number.isInteger(index) ? items?.at(index) : undefined;
 }
 
-function sequenceOf(value: Value): readonly Value[] | undefined {
-  if (typeof value === "string") return Array.from(value);
-  if (value instanceof Tuple) return value.items;
-  return isList(value) ? value : undefined;
+function sequenceOf(value: Value, budget: Budget): readonly Value[] | undefined {
+  const isSequence = typeof value === "string" || value instanceof Tuple || isList(value);
+  return isSequence ? iterate(value, budget) : undefined;
 }
 
 /** `value[start:stop:step]`; null leaves an end open. */
@@ -70,7 +73,7 @@ export function slice(
   step: number | null,
   budget: Budget,
 ): Value {
-  const items = sequenceOf(value);
+  const items = sequenceOf(value, budget);
   if (!items) {
     if (value instanceof Undefined) throw new TemplateFailure(`${value.what} is undefined`);
     throw new TemplateFailure(`'${typeName(value)}' object cannot be sliced`);

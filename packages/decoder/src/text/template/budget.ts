@@ -1,9 +1,9 @@
 import { TemplateFailure } from "./failure.ts";
 
-/** Work that one rendering may do: nodes evaluated, items made, and 1 for every 16 characters. */
+/** Work that one rendering may do: nodes evaluated, items made, and 1 for every 4 characters. */
 const MAX_STEPS = 10_000_000;
 /** The longest string that a template may build, in UTF-16 code units. */
-const MAX_LENGTH = 2 ** 25;
+const MAX_LENGTH = 2 ** 23;
 const MAX_DEPTH = 100;
 
 /**
@@ -39,7 +39,7 @@ export function createBudget(): Budget {
     checkLength,
     spendText(length) {
       checkLength(length);
-      spend(1 + length / 16);
+      spend(1 + length / 4);
     },
     nested(body) {
       if (depth === MAX_DEPTH) throw new TemplateFailure("macros call each other too deeply");

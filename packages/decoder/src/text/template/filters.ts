@@ -7,6 +7,7 @@ import { dictItems, integerOf, methodOf } from "./methods.ts";
 import { numberFilters } from "./number-filters.ts";
 import { pyJson, pyStr } from "./python-text.ts";
 import { sequenceFilters } from "./sequence-filters.ts";
+import { formatPercent } from "./text-format.ts";
 import * as text from "./text-functions.ts";
 import {
   type CallArguments,
@@ -20,7 +21,14 @@ import {
   type Value,
 } from "./values.ts";
 
-const ofText = (run: (value: string) => Value): Filter => filter("", (value) => run(pyStr(value)));
+/** A filter that takes its value as text. */
+const textFilter = (
+  parameters: string,
+  run: (value: string, args: (Value | undefined)[], budget: Budget) => Value,
+): Filter =>
+  filter(parameters, (value, args, { budget }) => run(pyStr(value, budget), args, budget));
+
+const ofText = (run: (value: string) => Value): Filter => textFilter("", run);
 
 const HTML: ReadonlyMap<string, string> = new Map([
   ["&", "&amp;"],
@@ -56,9 +64,9 @@ function indent(value: string, args: (Value | undefined)[], budget: Budget): str
   return (isTrue(first) ? margin : "") + head + rest.join("");
 }
 
-function truncate(value: string, args: (Value | undefined)[]): string {
+function truncate(value: string, args: (Value | undefined)[], budget: Budget): string {
   const limit = integerOf(args[0], 255, "length");
-  const end = pyStr(args[2] ?? "...");
+  const end = pyStr(args[2] ?? "...", budget);
   const chars = Array.from(value);
   if (chars.length <= limit + integerOf(args[3], 5, "leeway")) return value;
   const cut = chars.slice(0, Math.max(0, limit - text.length(end))).join("");
@@ -75,14 +83,21 @@ function toJson(value: Value, args: (Value | undefined)[], budget: Budget): stri
       : typeof indentation === "string"
         ? indentation
         : text.repeat(" ", integerOf(indentation, 0, "indent"), budget);
-  const given = separators === null ? undefined : iterate(separators).map(pyStr);
-  const json = pyJson(value, {
-    ensureAscii: isTrue(ensureAscii),
-    indent: margin,
-    itemSeparator: given?.[0] ?? (margin === undefined ? ", " : ","),
-    keySeparator: given?.[1] ?? ": ",
-    sortKeys: isTrue(sortKeys),
-  });
+  const given =
+    separators === null
+      ? undefined
+      : iterate(separators, budget).map((part) => pyStr(part, budget));
+  const json = pyJson(
+    value,
+    {
+      ensureAscii: isTrue(ensureAscii),
+      indent: margin,
+      itemSeparator: given?.[0] ?? (margin === undefined ? ", " : ","),
+      keySeparator: given?.[1] ?? ": ",
+      sortKeys: isTrue(sortKeys),
+    },
+    budget,
+  );
   budget.spendText(json.length);
   return json;
 }
@@ -100,36 +115,31 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   ["wordcount", ofText((value) => (value.match(/[\p{L}\p{N}_]+/gu) ?? []).length)],
   [
     "trim",
-    filter("chars", (value, [chars]) =>
-      text.strip(pyStr(value), "both", chars === undefined || chars === null ? null : pyStr(chars)),
+    textFilter("chars", (value, [chars = null], budget) =>
+      text.strip(value, "both", chars === null ? null : pyStr(chars, budget)),
     ),
   ],
   [
     "replace",
-    filter("old new count", (value, [from, to, count], { budget }) =>
-      text.replace(
-        pyStr(value),
-        pyStr(from ?? null),
-        pyStr(to ?? null),
-        integerOf(count, -1, "count"),
-        budget,
-      ),
-    ),
+    textFilter("old new count", (value, [from = null, to = null, count], budget) => {
+      const limit = integerOf(count, -1, "count");
+      return text.replace(value, pyStr(from, budget), pyStr(to, budget), limit, budget);
+    }),
   ],
   [
     "center",
-    filter("width", (value, [width], { budget }) =>
-      text.pad(pyStr(value), integerOf(width, 80, "width"), "^", budget),
+    textFilter("width", (value, [width], budget) =>
+      text.pad(value, integerOf(width, 80, "width"), "^", budget),
     ),
   ],
-  ["indent", filter("width first blank", (v, args, { budget }) => indent(pyStr(v), args, budget))],
-  ["truncate", filter("length killwords end leeway", (v, args) => truncate(pyStr(v), args))],
+  ["indent", textFilter("width first blank", indent)],
+  ["truncate", textFilter("length killwords end leeway", truncate)],
   [
     "format",
     {
       run: (value, _, { args, budget }) =>
-        text.formatPercent(
-          pyStr(value),
+        formatPercent(
+          pyStr(value, budget),
           args.named.size > 0 ? new Map(args.named) : new Tuple(args.positional),
           budget,
         ),
@@ -154,7 +164,7 @@ const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   [
     "attr",
     filter("name", (value, [name], { budget }) => {
-      const key = pyStr(name ?? null);
+      const key = pyStr(name ?? null, budget);
       if (isDict(value)) return methodOf(value, key, budget) ?? new Undefined(`'${key}'`);
       return getAttribute(value, key, budget);
     }),

@@ -20,22 +20,19 @@ const MAX_RANGE = 100_000;
 export function createGlobals(budget: Budget, now: () => Date): Map<string, Value> {
   return new Map<string, Value>([
     ["range", callable("range", ["start", "stop", "step"], (...args) => range(args, budget))],
-    [
-      "namespace",
-      new Callable((args) => new PlainObject(entries(args) as Map<string, Value>, true)),
-    ],
-    ["dict", new Callable(entries)],
+    ["namespace", new Callable((args) => namespace(entries(args, budget)))],
+    ["dict", new Callable((args) => entries(args, budget))],
     ["cycler", new Callable(({ positional }) => cycler(positional))],
     ["joiner", callable("joiner", ["sep"], (separator = ", ") => joiner(separator))],
     [
       "raise_exception",
       callable("raise_exception", ["message"], (message = "") => {
-        throw new TemplateFailure(pyStr(message));
+        throw new TemplateFailure(pyStr(message, budget));
       }),
     ],
     [
       "strftime_now",
-      callable("strftime_now", ["format"], (format = "") => strftime(pyStr(format), now())),
+      callable("strftime_now", ["format"], (format = "") => strftime(pyStr(format, budget), now())),
     ],
   ]);
 }
@@ -54,13 +51,13 @@ function range([first, second, third]: (Value | undefined)[], budget: Budget): V
 }
 
 /** `dict(mapping, **named)`, also of pairs. */
-function entries({ positional, named }: CallArguments): Map<Value, Value> {
+function entries({ positional, named }: CallArguments, budget: Budget): Map<Value, Value> {
   const [source = new Map<Value, Value>()] = positional;
   const out = new Map<Value, Value>();
   if (isDict(source)) for (const [key, value] of source) out.set(key, value);
   else {
-    for (const pair of iterate(source)) {
-      const [key, value, ...more] = iterate(pair);
+    for (const pair of iterate(source, budget)) {
+      const [key, value, ...more] = iterate(pair, budget);
       if (key === undefined || value === undefined || more.length > 0) {
         throw new TemplateFailure("dict() needs pairs of a key and a value");
       }
@@ -74,27 +71,26 @@ function entries({ positional, named }: CallArguments): Map<Value, Value> {
 function cycler(items: readonly Value[]): PlainObject {
   if (items.length === 0) throw new TemplateFailure("at least one item has to be provided");
   let at = 0;
-  const attributes = new Map<string, Value>([["current", items[0]!]]);
-  const moveTo = (index: number): void => {
-    at = index % items.length;
-    attributes.set("current", items[at]!);
-  };
-  attributes.set(
-    "next",
-    callable("next", [], () => {
-      const current = items[at]!;
-      moveTo(at + 1);
-      return current;
-    }),
+  const next = callable("next", [], () => {
+    const current = items[at]!;
+    at = (at + 1) % items.length;
+    return current;
+  });
+  const reset = callable("reset", [], () => {
+    at = 0;
+    return null;
+  });
+  return new PlainObject((name) => {
+    if (name === "current") return items[at]!;
+    return name === "next" ? next : name === "reset" ? reset : undefined;
+  });
+}
+
+function namespace(attributes: Map<Value, Value>): PlainObject {
+  return new PlainObject(
+    (name) => attributes.get(name),
+    (name, value) => attributes.set(name, value),
   );
-  attributes.set(
-    "reset",
-    callable("reset", [], () => {
-      moveTo(0);
-      return null;
-    }),
-  );
-  return new PlainObject(attributes);
 }
 
 function joiner(separator: Value): Callable {

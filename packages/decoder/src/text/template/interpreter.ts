@@ -58,7 +58,7 @@ export function render(
         emit(statement.text, out);
         return "end";
       case "print":
-        emit(pyStr(evaluate(statement.value, scope)), out);
+        emit(pyStr(evaluate(statement.value, scope), budget), out);
         return "end";
       case "if": {
         const branch = statement.branches.find(({ test }) => isTrue(evaluate(test, scope)));
@@ -76,7 +76,7 @@ export function render(
       }
       case "filter": {
         const text = renderBlock(statement.body, createScope(scope));
-        emit(pyStr(filtered(text, statement.filters, scope)), out);
+        emit(pyStr(filtered(text, statement.filters, scope), budget), out);
         return "end";
       }
       case "macro": {
@@ -86,7 +86,7 @@ export function render(
       }
       case "call": {
         const caller = createMacro(statement.parameters, statement.body, scope, macros);
-        emit(pyStr(evaluateCall(statement.call, scope, caller)), out);
+        emit(pyStr(evaluateCall(statement.call, scope, caller), budget), out);
         return "end";
       }
       case "with": {
@@ -110,7 +110,7 @@ export function render(
 
   function runLoop(statement: ForStatement, scope: Scope, out: string[]): Ending {
     const { target, test, body, otherwise } = statement;
-    let items = iterate(evaluate(statement.items, scope));
+    let items = iterate(evaluate(statement.items, scope), budget);
     budget.spend(items.length);
     if (test) {
       items = items.filter((item) => {
@@ -120,10 +120,11 @@ export function render(
       });
     }
     if (items.length === 0) return runBlock(otherwise, createScope(scope), out);
-    const loop = createLoop(items);
+    const loop = createLoop(items, budget);
     for (let i = 0; i < items.length; i++) {
       const inner = createScope(scope);
-      inner.set("loop", loop.at(i));
+      loop.moveTo(i);
+      inner.set("loop", loop.object);
       assign(target, items[i]!, inner);
       if (runBlock(body, inner, out) === "break") break;
     }
@@ -133,7 +134,7 @@ export function render(
   function assign(target: Expression, value: Value, scope: Scope): void {
     if (target.kind === "name") scope.set(target.name, value);
     else if (target.kind === "tuple") {
-      const items = iterate(value);
+      const items = iterate(value, budget);
       if (items.length !== target.items.length) {
         throw new TemplateFailure(
           `cannot unpack ${items.length} values into ${target.items.length} names`,
@@ -144,10 +145,10 @@ export function render(
       });
     } else if (target.kind === "attribute") {
       const object = evaluate(target.object, scope);
-      if (!(object instanceof PlainObject) || !object.writable) {
+      if (!(object instanceof PlainObject) || !object.write) {
         throw new TemplateFailure("cannot assign attribute on non-namespace object");
       }
-      object.attributes.set(target.name, value);
+      object.write(target.name, value);
     }
   }
 
@@ -188,7 +189,7 @@ export function render(
         const value = evaluate(expression.value, scope);
         const { positional } = argumentsOf(test.args, scope);
         const argument = orElse(positional[0], () => null);
-        return findTest(test.name)(value, argument) !== negated;
+        return findTest(test.name)(value, argument, budget) !== negated;
       }
       case "not":
         return !isTrue(evaluate(expression.value, scope));
@@ -248,8 +249,9 @@ export function render(
       const value = evaluate(argument.value, scope);
       if (argument.kind === "positional") positional.push(value);
       else if (argument.kind === "named") named.set(argument.name, value);
-      else if (argument.kind === "spread") positional.push(...iterate(value));
-      else if (isDict(value)) for (const [key, item] of value) named.set(pyStr(key), item);
+      else if (argument.kind === "spread")
+        for (const item of iterate(value, budget)) positional.push(item);
+      else if (isDict(value)) for (const [key, item] of value) named.set(pyStr(key, budget), item);
       else throw new TemplateFailure("** needs a mapping");
     }
     return { positional, named };

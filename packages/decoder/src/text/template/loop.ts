@@ -1,44 +1,68 @@
+import type { Budget } from "./budget.ts";
+import { equals } from "./comparison.ts";
 import { TemplateFailure } from "./failure.ts";
-import { Callable, equals, orElse, PlainObject, Tuple, Undefined, type Value } from "./values.ts";
+import { Callable, orElse, PlainObject, Tuple, Undefined, type Value } from "./values.ts";
 
-/** The `loop` of a for-loop over `items`. */
-export function createLoop(items: readonly Value[]): { at(index: number): PlainObject } {
+/** The `loop` of a for-loop: one object, whose attributes follow the loop. */
+export interface Loop {
+  readonly object: PlainObject;
+  moveTo(index: number): void;
+}
+
+export function createLoop(items: readonly Value[], budget: Budget): Loop {
   const length = items.length;
   let index = 0;
   let previous: Value | undefined;
 
-  const cycle = new Callable(({ positional }) => {
-    const item = positional[index % positional.length];
-    if (item === undefined) throw new TemplateFailure("no items for cycling given");
-    return item;
-  });
+  const cycle = new Callable(({ positional }) =>
+    orElse(positional[index % positional.length], () => {
+      throw new TemplateFailure("no items for cycling given");
+    }),
+  );
   const changed = new Callable(({ positional }) => {
     const value = new Tuple(positional);
-    const differs = previous === undefined || !equals(previous, value);
+    const differs = previous === undefined || !equals(previous, value, budget);
     previous = value;
     return differs;
   });
 
+  function read(name: string): Value | undefined {
+    switch (name) {
+      case "index":
+        return index + 1;
+      case "index0":
+        return index;
+      case "revindex":
+        return length - index;
+      case "revindex0":
+        return length - index - 1;
+      case "first":
+        return index === 0;
+      case "last":
+        return index === length - 1;
+      case "length":
+        return length;
+      case "depth":
+        return 1;
+      case "depth0":
+        return 0;
+      case "previtem":
+        return orElse(items[index - 1], () => new Undefined("the item before the first"));
+      case "nextitem":
+        return orElse(items[index + 1], () => new Undefined("the item behind the last"));
+      case "cycle":
+        return cycle;
+      case "changed":
+        return changed;
+      default:
+        return undefined;
+    }
+  }
+
   return {
-    at(i) {
+    object: new PlainObject(read),
+    moveTo(i) {
       index = i;
-      return new PlainObject(
-        new Map<string, Value>([
-          ["index", i + 1],
-          ["index0", i],
-          ["revindex", length - i],
-          ["revindex0", length - i - 1],
-          ["first", i === 0],
-          ["last", i === length - 1],
-          ["length", length],
-          ["depth", 1],
-          ["depth0", 0],
-          ["previtem", orElse(items[i - 1], () => new Undefined("the item before the first"))],
-          ["nextitem", orElse(items[i + 1], () => new Undefined("the item behind the last"))],
-          ["cycle", cycle],
-          ["changed", changed],
-        ]),
-      );
     },
   };
 }

@@ -1,13 +1,13 @@
 import { bind, callable } from "./arguments.ts";
 import type { Budget } from "./budget.ts";
+import { equals } from "./comparison.ts";
 import { TemplateFailure } from "./failure.ts";
-import { pyStr } from "./python-text.ts";
+import { formatBraces } from "./text-format.ts";
 import * as text from "./text-functions.ts";
 import {
   type CallArguments,
   Callable,
   type Dict,
-  equals,
   isDict,
   isList,
   iterate,
@@ -32,7 +32,7 @@ const method = <T>(parameters: string, run: Method<T>["run"]): Method<T> => ({
 
 const simple = (run: (self: string) => Value): StringMethod => method("", run);
 
-function stringOf(value: Value | undefined, what: string): string {
+export function stringOf(value: Value | undefined, what: string): string {
   if (typeof value === "string") return value;
   throw new TemplateFailure(`${what} must be str, not ${typeName(value ?? null)}`);
 }
@@ -149,7 +149,7 @@ const STRING_METHODS: ReadonlyMap<string, StringMethod> = new Map<string, String
   [
     "join",
     method("iterable", (self, [items], budget) => {
-      const parts = iterate(items ?? null).map((item) => stringOf(item, "sequence item"));
+      const parts = iterate(items ?? null, budget).map((item) => stringOf(item, "sequence item"));
       const total = parts.reduce((sum, part) => sum + part.length + self.length, 0);
       budget.spendText(total);
       return parts.join(self);
@@ -201,14 +201,14 @@ const LIST_METHODS: ReadonlyMap<string, Method<readonly Value[]>> = new Map<
     "count",
     method<readonly Value[]>(
       "value",
-      (self, [value]) => self.filter((item) => equals(item, value ?? null)).length,
+      (self, [value], budget) => self.filter((item) => equals(item, value ?? null, budget)).length,
     ),
   ],
   [
     "index",
-    method<readonly Value[]>("value", (self, [value]) => {
-      const at = self.findIndex((item) => equals(item, value ?? null));
-      if (at < 0) throw new TemplateFailure(`${pyStr(value ?? null)} is not in list`);
+    method<readonly Value[]>("value", (self, [value], budget) => {
+      const at = self.findIndex((item) => equals(item, value ?? null, budget));
+      if (at < 0) throw new TemplateFailure("the value is not in list");
       return at;
     }),
   ],
@@ -228,7 +228,7 @@ export function methodOf(self: Value, name: string, budget: Budget): Callable | 
   if (typeof self === "string") {
     if (name === "format") {
       return new Callable((args: CallArguments) =>
-        text.formatBraces(self, args.positional, args.named, budget),
+        formatBraces(self, args.positional, args.named, budget),
       );
     }
     return bound(STRING_METHODS.get(name), name, self, budget);

@@ -1,11 +1,10 @@
 import type { Budget } from "./budget.ts";
+import { compare, contains, equals } from "./comparison.ts";
 import { TemplateFailure } from "./failure.ts";
 import { pyStr } from "./python-text.ts";
-import { contains } from "./tests.ts";
-import { formatPercent, repeat } from "./text-functions.ts";
+import { formatPercent } from "./text-format.ts";
+import { repeat } from "./text-functions.ts";
 import {
-  compare,
-  equals,
   isFloat,
   isList,
   numeric,
@@ -20,28 +19,28 @@ import {
 export function binary(operator: string, left: Value, right: Value, budget: Budget): Value {
   switch (operator) {
     case "==":
-      return equals(left, right);
+      return equals(left, right, budget);
     case "!=":
-      return !equals(left, right);
+      return !equals(left, right, budget);
     case "in":
-      return contains(right, left);
+      return contains(right, left, budget);
     case "not in":
-      return !contains(right, left);
+      return !contains(right, left, budget);
     case "~":
-      return concat(pyStr(left), pyStr(right), budget);
+      return concat(pyStr(left, budget), pyStr(right, budget), budget);
   }
   for (const side of [left, right]) {
     if (side instanceof Undefined) throw new TemplateFailure(`${side.what} is undefined`);
   }
   switch (operator) {
     case "<":
-      return compare(left, right, operator) < 0;
+      return compare(left, right, budget, operator) < 0;
     case "<=":
-      return compare(left, right, operator) <= 0;
+      return compare(left, right, budget, operator) <= 0;
     case ">":
-      return compare(left, right, operator) > 0;
+      return compare(left, right, budget, operator) > 0;
     case ">=":
-      return compare(left, right, operator) >= 0;
+      return compare(left, right, budget, operator) >= 0;
   }
   const [a, b] = [numeric(left), numeric(right)];
   if (a !== undefined && b !== undefined) {

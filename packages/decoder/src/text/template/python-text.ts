@@ -1,3 +1,4 @@
+import type { Budget } from "./budget.ts";
 import { TemplateFailure } from "./failure.ts";
 import {
   Callable,
@@ -14,25 +15,32 @@ import {
 } from "./values.ts";
 
 /** Python's str(): what `{{ value }}` prints. */
-export function pyStr(value: Value): string {
+export function pyStr(value: Value, budget: Budget): string {
   if (typeof value === "string") return value;
-  return value instanceof Undefined ? "" : pyRepr(value);
+  return value instanceof Undefined ? "" : pyRepr(value, budget);
 }
 
 /** Python's repr(). */
-export function pyRepr(value: Value): string {
+export function pyRepr(value: Value, budget: Budget): string {
+  budget.spend(8);
   if (value === null) return "None";
-  if (typeof value === "string") return quote(value);
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "number" || value instanceof Float) return formatNumber(value);
+  if (typeof value === "string") {
+    budget.spendText(value.length);
+    return quote(value);
+  }
   if (value instanceof Tuple) {
-    const items = value.items.map(pyRepr).join(", ");
+    const items = value.items.map((item) => pyRepr(item, budget)).join(", ");
     return value.items.length === 1 ? `(${items},)` : `(${items})`;
   }
   if (isDict(value)) {
-    return `{${[...value].map(([key, item]) => `${pyRepr(key)}: ${pyRepr(item)}`).join(", ")}}`;
+    const entries = [...value].map(
+      ([key, item]) => `${pyRepr(key, budget)}: ${pyRepr(item, budget)}`,
+    );
+    return `{${entries.join(", ")}}`;
   }
-  if (isList(value)) return `[${value.map(pyRepr).join(", ")}]`;
+  if (isList(value)) return `[${value.map((item) => pyRepr(item, budget)).join(", ")}]`;
   if (value instanceof Undefined) return "Undefined";
   return value instanceof Callable ? "<function>" : "<object>";
 }
@@ -88,9 +96,13 @@ export interface JsonOptions {
 }
 
 /** Python's json.dumps(). */
-export function pyJson(value: Value, options: JsonOptions, newline = "\n"): string {
+export function pyJson(value: Value, options: JsonOptions, budget: Budget, newline = "\n"): string {
+  budget.spend(8);
   if (value === null) return "null";
-  if (typeof value === "string") return jsonString(value, options);
+  if (typeof value === "string") {
+    budget.spendText(value.length);
+    return jsonString(value, options);
+  }
   if (typeof value === "boolean") return String(value);
   if (typeof value === "number" || value instanceof Float) return jsonNumber(value);
   const inner = newline + (options.indent ?? "");
@@ -102,7 +114,7 @@ export function pyJson(value: Value, options: JsonOptions, newline = "\n"): stri
   if (value instanceof Tuple || isList(value)) {
     const items = value instanceof Tuple ? value.items : value;
     return join(
-      items.map((item) => pyJson(item, options, inner)),
+      items.map((item) => pyJson(item, options, budget, inner)),
       "[",
       "]",
     );
@@ -113,7 +125,7 @@ export function pyJson(value: Value, options: JsonOptions, newline = "\n"): stri
     return join(
       entries.map(
         ([key, item]) =>
-          jsonString(key, options) + options.keySeparator + pyJson(item, options, inner),
+          jsonString(key, options) + options.keySeparator + pyJson(item, options, budget, inner),
       ),
       "{",
       "}",

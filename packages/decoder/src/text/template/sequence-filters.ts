@@ -1,13 +1,12 @@
 import { getPath } from "./access.ts";
+import { compare, equals } from "./comparison.ts";
 import { TemplateFailure } from "./failure.ts";
 import { type Filter, type FilterContext, filter } from "./filter.ts";
-import { dictItems, integerOf } from "./methods.ts";
+import { dictItems, integerOf, stringOf } from "./methods.ts";
 import { pyStr } from "./python-text.ts";
 import { findTest } from "./tests.ts";
 import { length } from "./text-functions.ts";
 import {
-  compare,
-  equals,
   isDict,
   isFloat,
   isTrue,
@@ -21,12 +20,13 @@ import {
   type Value,
 } from "./values.ts";
 
-const count = filter("", (value) => {
+const count = filter("", (value, _, { budget }) => {
   if (typeof value === "string") return length(value);
+  if (isDict(value)) return value.size;
   if (numeric(value) !== undefined || value === null) {
     throw new TemplateFailure(`object of type '${typeName(value)}' has no len()`);
   }
-  return iterate(value).length;
+  return iterate(value, budget).length;
 });
 
 /** What items are compared by: an attribute of theirs, in lower case unless case matters. */
@@ -44,10 +44,15 @@ function keyOf(
   };
 }
 
-function sorted(items: readonly Value[], key: (item: Value) => Value, reverse: boolean): Value[] {
-  const keyed = items.map((item) => [key(item), item] as const);
+function sorted(
+  value: Value,
+  key: (item: Value) => Value,
+  reverse: boolean,
+  { budget }: FilterContext,
+): Value[] {
+  const keyed = iterate(value, budget).map((item) => [key(item), item] as const);
   // Equal keys are never compared, so that a list of None alone can be sorted, as in Jinja.
-  const order = (a: Value, b: Value): number => (equals(a, b) ? 0 : compare(a, b));
+  const order = (a: Value, b: Value): number => (equals(a, b, budget) ? 0 : compare(a, b, budget));
   keyed.sort(([a], [b]) => (reverse ? order(b, a) : order(a, b)));
   return keyed.map(([, item]) => item);
 }
@@ -55,10 +60,10 @@ function sorted(items: readonly Value[], key: (item: Value) => Value, reverse: b
 function extreme(sign: 1 | -1): Filter {
   return filter("case_sensitive attribute", (value, [caseSensitive, attribute], context) => {
     const key = keyOf(attribute, caseSensitive, context);
-    const [first, ...rest] = iterate(value);
+    const [first, ...rest] = iterate(value, context.budget);
     if (first === undefined) return new Undefined("the extreme of an empty sequence");
     return rest.reduce(
-      (best, item) => (sign * compare(key(item), key(best)) > 0 ? item : best),
+      (best, item) => (sign * compare(key(item), key(best), context.budget) > 0 ? item : best),
       first,
     );
   });
@@ -70,12 +75,12 @@ function selector(keep: boolean, byAttribute: boolean): Filter {
     run(value, _, { args, budget }) {
       const [attribute, ...rest] = byAttribute ? args.positional : [null, ...args.positional];
       const [name, argument = null] = rest;
-      const test = name === undefined ? isTrue : findTest(pyStr(name));
-      const items = iterate(value);
+      const test = name === undefined ? isTrue : findTest(stringOf(name, "the name of a test"));
+      const items = iterate(value, budget);
       budget.spend(items.length);
       return items.filter((item) => {
         const subject = byAttribute ? getPath(item, attribute ?? null, budget) : item;
-        return test(subject, argument) === keep;
+        return test(subject, argument, budget) === keep;
       });
     },
   };
@@ -83,7 +88,7 @@ function selector(keep: boolean, byAttribute: boolean): Filter {
 
 const map: Filter = {
   run(value, _, { args, budget, apply }) {
-    const items = iterate(value);
+    const items = iterate(value, budget);
     budget.spend(items.length);
     const attribute = args.named.get("attribute");
     if (attribute !== undefined) {
@@ -95,7 +100,9 @@ const map: Filter = {
     }
     const [name, ...positional] = args.positional;
     if (name === undefined) throw new TemplateFailure("map requires a filter argument");
-    return items.map((item) => apply(pyStr(name), item, { positional, named: args.named }));
+    return items.map((item) =>
+      apply(stringOf(name, "the name of a filter"), item, { positional, named: args.named }),
+    );
   },
 };
 
@@ -113,13 +120,15 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
   ["list", filter("", (value, _, { budget }) => copy(value, budget))],
   [
     "first",
-    filter("", (value) =>
-      orElse(iterate(value)[0], () => new Undefined("the first item of nothing")),
+    filter("", (value, _, { budget }) =>
+      orElse(iterate(value, budget)[0], () => new Undefined("the first item of nothing")),
     ),
   ],
   [
     "last",
-    filter("", (v) => orElse(iterate(v).at(-1), () => new Undefined("the last item of nothing"))),
+    filter("", (v, _, { budget }) =>
+      orElse(iterate(v, budget).at(-1), () => new Undefined("the last item of nothing")),
+    ),
   ],
   [
     "reverse",
@@ -131,10 +140,10 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
   [
     "join",
     filter("d attribute", (value, [separator = "", attribute = null], { budget }) => {
-      const parts = iterate(value).map((item) =>
-        pyStr(attribute === null ? item : getPath(item, attribute, budget)),
+      const parts = iterate(value, budget).map((item) =>
+        pyStr(attribute === null ? item : getPath(item, attribute, budget), budget),
       );
-      const glue = pyStr(separator);
+      const glue = pyStr(separator, budget);
       budget.spendText(parts.reduce((sum, part) => sum + part.length + glue.length, 0));
       return parts.join(glue);
     }),
@@ -142,7 +151,7 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
   [
     "sort",
     filter("reverse case_sensitive attribute", (value, [reverse, caseSensitive, attribute], ctx) =>
-      sorted(iterate(value), keyOf(attribute, caseSensitive, ctx), isTrue(reverse ?? false)),
+      sorted(value, keyOf(attribute, caseSensitive, ctx), isTrue(reverse ?? false), ctx),
     ),
   ],
   [
@@ -152,7 +161,7 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
         throw new TemplateFailure(`dictsort needs a dict, not ${typeName(value)}`);
       const at = by === "key" ? 0 : 1;
       const key = keyOf(at, caseSensitive, context);
-      return sorted(dictItems(value), key, isTrue(reverse ?? false));
+      return sorted(dictItems(value), key, isTrue(reverse ?? false), context);
     }),
   ],
   [
@@ -160,10 +169,9 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
     filter("case_sensitive attribute", (value, [caseSensitive, attribute], context) => {
       const key = keyOf(attribute, caseSensitive, context);
       const seen: Value[] = [];
-      return iterate(value).filter((item) => {
+      return iterate(value, context.budget).filter((item) => {
         const own = key(item);
-        context.budget.spend(seen.length);
-        if (seen.some((other) => equals(own, other))) return false;
+        if (seen.some((other) => equals(own, other, context.budget))) return false;
         seen.push(own);
         return true;
       });
@@ -174,10 +182,10 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
     filter("attribute default case_sensitive", (value, [attribute, , caseSensitive], context) => {
       const key = keyOf(attribute, caseSensitive, context);
       const groups: { key: Value; items: Value[] }[] = [];
-      for (const item of sorted(iterate(value), key, false)) {
+      for (const item of sorted(value, key, false, context)) {
         const own = key(item);
         const last = groups.at(-1);
-        if (last && equals(last.key, own)) last.items.push(item);
+        if (last && equals(last.key, own, context.budget)) last.items.push(item);
         else groups.push({ key: own, items: [item] });
       }
       return groups.map(
@@ -188,7 +196,7 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
   [
     "sum",
     filter("attribute start", (value, [attribute = null, start = 0], { budget }) => {
-      const items = iterate(value).map((item) =>
+      const items = iterate(value, budget).map((item) =>
         attribute === null ? item : getPath(item, attribute, budget),
       );
       const total = [start, ...items].reduce<number>((sum, item) => {
@@ -204,7 +212,7 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
     filter("linecount fill_with", (value, [size, fill = null], { budget }) => {
       const width = Math.max(1, integerOf(size, 1, "linecount"));
       budget.spend(fill === null ? 0 : width);
-      const items = iterate(value);
+      const items = iterate(value, budget);
       const rows: Value[][] = [];
       for (let i = 0; i < items.length; i += width) rows.push([...items.slice(i, i + width)]);
       const last = rows.at(-1);
@@ -215,7 +223,7 @@ export const sequenceFilters: readonly (readonly [string, Filter])[] = [
 ];
 
 function copy(value: Value, budget: FilterContext["budget"]): Value[] {
-  const items = iterate(value);
+  const items = iterate(value, budget);
   budget.spend(items.length);
   return [...items];
 }

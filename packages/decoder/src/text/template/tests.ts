@@ -1,13 +1,12 @@
+import type { Budget } from "./budget.ts";
+import { compare, contains, equals } from "./comparison.ts";
 import { TemplateFailure } from "./failure.ts";
 import { pyStr } from "./python-text.ts";
 import {
   Callable,
-  compare,
-  equals,
   isDict,
   isFloat,
   isList,
-  iterate,
   numeric,
   Tuple,
   typeName,
@@ -15,7 +14,7 @@ import {
   type Value,
 } from "./values.ts";
 
-export type Test = (value: Value, argument: Value) => boolean;
+export type Test = (value: Value, argument: Value, budget: Budget) => boolean;
 
 const isSequence = (value: Value): boolean =>
   typeof value === "string" || isList(value) || value instanceof Tuple || isDict(value);
@@ -47,39 +46,34 @@ const TESTS: ReadonlyMap<string, Test> = new Map<string, Test>([
   ["sequence", (value) => isSequence(value) || value instanceof Undefined],
   ["iterable", (value) => isSequence(value) || value instanceof Undefined],
   ["callable", (value) => value instanceof Callable],
-  ["lower", (value) => isCased(pyStr(value)) && pyStr(value) === pyStr(value).toLowerCase()],
-  ["upper", (value) => isCased(pyStr(value)) && pyStr(value) === pyStr(value).toUpperCase()],
+  ["lower", (value, _, budget) => isCased(value, budget, (text) => text.toLowerCase())],
+  ["upper", (value, _, budget) => isCased(value, budget, (text) => text.toUpperCase())],
   ["odd", (value) => remainder(integer(value), 2) === 1],
   ["even", (value) => remainder(integer(value), 2) === 0],
   ["divisibleby", (value, by) => remainder(integer(value), integer(by)) === 0],
   ["sameas", (value, other) => value === other],
-  ["in", (value, container) => contains(container, value)],
+  ["in", (value, container, budget) => contains(container, value, budget)],
   ["escaped", () => false],
-  ...[...["eq", "equalto", "=="].map((name): [string, Test] => [name, equals])],
-  ...["ne", "!="].map((name): [string, Test] => [name, (a, b) => !equals(a, b)]),
-  ...["lt", "lessthan", "<"].map((name): [string, Test] => [name, (a, b) => compare(a, b) < 0]),
-  ...["gt", "greaterthan", ">"].map((name): [string, Test] => [
-    name,
-    (a, b) => compare(a, b, ">") > 0,
-  ]),
-  ...["le", "<="].map((name): [string, Test] => [name, (a, b) => compare(a, b, "<=") <= 0]),
-  ...["ge", ">="].map((name): [string, Test] => [name, (a, b) => compare(a, b, ">=") >= 0]),
+  ...["eq", "equalto", "=="].map((name): [string, Test] => [name, equals]),
+  ...["ne", "!="].map((name): [string, Test] => [name, (a, b, budget) => !equals(a, b, budget)]),
+  ...["lt", "lessthan", "<"].map((name) => ordering(name, "<", (order) => order < 0)),
+  ...["gt", "greaterthan", ">"].map((name) => ordering(name, ">", (order) => order > 0)),
+  ...["le", "<="].map((name) => ordering(name, "<=", (order) => order <= 0)),
+  ...["ge", ">="].map((name) => ordering(name, ">=", (order) => order >= 0)),
 ]);
 
-function isCased(text: string): boolean {
-  return text.toLowerCase() !== text.toUpperCase();
+function ordering(
+  name: string,
+  operator: string,
+  holds: (order: number) => boolean,
+): [string, Test] {
+  return [name, (a, b, budget) => holds(compare(a, b, budget, operator))];
 }
 
-/** Python's `in`. */
-export function contains(container: Value, item: Value): boolean {
-  if (typeof container === "string") {
-    if (typeof item === "string") return container.includes(item);
-    throw new TemplateFailure(
-      `'in <string>' requires string as left operand, not ${typeName(item)}`,
-    );
-  }
-  if (isDict(container)) return container.has(item);
-  return iterate(container).some((candidate) => equals(candidate, item));
+/** Whether there are letters that have a case, and all of them have that one. */
+function isCased(value: Value, budget: Budget, change: (text: string) => string): boolean {
+  const text = pyStr(value, budget);
+  return text.toLowerCase() !== text.toUpperCase() && text === change(text);
 }
 
 /** The test of that name; `filter` and `test` themselves need the interpreter and are not here. */

@@ -1,3 +1,4 @@
+import type { Budget } from "./budget.ts";
 import { TemplateFailure } from "./failure.ts";
 
 /**
@@ -42,14 +43,14 @@ export class Undefined {
   }
 }
 
-/** `namespace()`, `loop` and the like. */
+/** `namespace()`, `loop` and the like: attributes that are read, and perhaps written, by name. */
 export class PlainObject {
-  readonly attributes: Map<string, Value>;
-  /** Whether `{% set object.name = … %}` is allowed. */
-  readonly writable: boolean;
-  constructor(attributes: Map<string, Value>, writable = false) {
-    this.attributes = attributes;
-    this.writable = writable;
+  readonly read: (name: string) => Value | undefined;
+  /** Absent where `{% set object.name = … %}` is not allowed. */
+  readonly write: ((name: string, value: Value) => void) | undefined;
+  constructor(read: PlainObject["read"], write?: (name: string, value: Value) => void) {
+    this.read = read;
+    this.write = write;
   }
 }
 
@@ -128,58 +129,18 @@ export function typeName(value: Value): string {
   return value instanceof Callable ? "function" : "object";
 }
 
-export function equals(a: Value, b: Value): boolean {
-  if (a === b) return true;
-  const [x, y] = [numeric(a), numeric(b)];
-  if (x !== undefined || y !== undefined) return x === y;
-  if (isList(a) && isList(b)) return sameItems(a, b);
-  if (a instanceof Tuple && b instanceof Tuple) return sameItems(a.items, b.items);
-  if (isDict(a) && isDict(b)) {
-    return a.size === b.size && [...a].every(([key, v]) => b.has(key) && equals(v, b.get(key)!));
-  }
-  return a instanceof Undefined && b instanceof Undefined;
-}
-
-function sameItems(a: readonly Value[], b: readonly Value[]): boolean {
-  return a.length === b.length && a.every((item, i) => equals(item, b[i]!));
-}
-
-/** Negative, zero or positive, for numbers, strings (by code point), lists and tuples. */
-export function compare(a: Value, b: Value, operator = "<"): number {
-  const [x, y] = [numeric(a), numeric(b)];
-  if (x !== undefined && y !== undefined) return x - y;
-  if (typeof a === "string" && typeof b === "string") return compareText(a, b);
-  const [left, right] =
-    isList(a) && isList(b)
-      ? [a, b]
-      : a instanceof Tuple && b instanceof Tuple
-        ? [a.items, b.items]
-        : [];
-  if (!left || !right) {
-    throw new TemplateFailure(
-      `'${operator}' not supported between instances of '${typeName(a)}' and '${typeName(b)}'`,
-    );
-  }
-  for (let i = 0; i < Math.min(left.length, right.length); i++) {
-    if (!equals(left[i]!, right[i]!)) return compare(left[i]!, right[i]!, operator);
-  }
-  return left.length - right.length;
-}
-
-function compareText(a: string, b: string): number {
-  let i = 0;
-  while (i < a.length && i < b.length && a.charCodeAt(i) === b.charCodeAt(i)) i++;
-  // Inside a pair the difference lies in the low halves: step back to compare whole characters.
-  if (i > 0 && a.codePointAt(i - 1)! > 0xffff) i--;
-  return (a.codePointAt(i) ?? -1) - (b.codePointAt(i) ?? -1);
-}
-
 /** The items that a loop runs over: of a list, a tuple, the keys of a dict, the characters of a str. */
-export function iterate(value: Value): readonly Value[] {
+export function iterate(value: Value, budget: Budget): readonly Value[] {
   if (isList(value)) return value;
   if (value instanceof Tuple) return value.items;
-  if (isDict(value)) return [...value.keys()];
-  if (typeof value === "string") return Array.from(value);
+  if (isDict(value)) {
+    budget.spend(value.size);
+    return [...value.keys()];
+  }
+  if (typeof value === "string") {
+    budget.spend(value.length);
+    return Array.from(value);
+  }
   if (value instanceof Undefined) return [];
   throw new TemplateFailure(`'${typeName(value)}' object is not iterable`);
 }

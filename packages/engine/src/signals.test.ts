@@ -1,0 +1,69 @@
+import { type StepInput, signalFlag } from "@kvcache/core";
+import { expect, it } from "vitest";
+import { createEngine } from "./engine.ts";
+import { createWorld, promptOf, testPlan } from "./test-world.ts";
+
+/** Token positions, flags and buffers of every sequence of every pass. */
+async function watch(options: Parameters<typeof createWorld>[0] = {}) {
+  const seen: { position: number; count: number; flags: number; buffer: number; rope: number[] }[] =
+    [];
+  const onForward = (step: StepInput) =>
+    step.sequences.forEach((_, s) => {
+      const [begin, end] = [step.cuTokens[s]!, step.cuTokens[s + 1]!];
+      seen.push({
+        position: step.positions[begin]!,
+        count: end - begin,
+        flags: step.signalFlags[s]!,
+        buffer: step.attentionBuffers[s]!,
+        rope: [...step.ropeLengths.subarray(begin, end)],
+      });
+    });
+  const world = createWorld({ onForward, ...options });
+  const scheduler = { maxBatchTokens: 16, maxSequences: 8, watermark: 0 };
+  const engine = await createEngine({ ...world, prefixCache: false, scheduler });
+  return { seen, engine };
+}
+
+const trigger = { prefill: false, interval: 50, pressure: false };
+const needs = [
+  { kind: "attentionSums", power: 2, phase: "decode", buffer: 3 },
+  { kind: "windowQueries", window: 4 },
+] as const;
+
+it("asks for sums in the phase that the policy names, with its buffer", async () => {
+  const { seen, engine } = await watch();
+  const plan = testPlan(20, { needs, trigger });
+  await engine.generate({ prompt: promptOf(1, 20), maxTokens: 3, plan }).result;
+  const { windowQueries, sumSquaredAttention } = signalFlag;
+  const prefill = { flags: windowQueries, buffer: 3 };
+  const decode = { flags: windowQueries | sumSquaredAttention, buffer: 3 };
+  expect(seen).toEqual([
+    { position: 0, count: 16, rope: Array(16).fill(20), ...prefill },
+    { position: 16, count: 4, rope: Array(4).fill(20), ...prefill },
+    { position: 20, count: 1, rope: [21], ...decode },
+    { position: 21, count: 1, rope: [22], ...decode },
+  ]);
+});
+
+it("feeds a preempted sequence again with the flags that each token had", async () => {
+  const { seen, engine } = await watch({ numBlocks: 50 });
+  const plan = testPlan(40, { needs, trigger });
+  const [, second] = [1, 2].map((seed) =>
+    engine.generate({ prompt: promptOf(seed, 8), maxTokens: 40, plan }),
+  );
+  await second!.result;
+  expect(engine.stats().preemptions.recompute).toBe(1);
+  const last = seen.findLastIndex(({ position }) => position === 0);
+  expect(seen.slice(last, last + 2)).toMatchObject([
+    { position: 0, count: 8, flags: signalFlag.windowQueries },
+    { position: 8, flags: signalFlag.windowQueries | signalFlag.sumSquaredAttention },
+  ]);
+  expect(seen[last + 1]!.count).toBeGreaterThan(1);
+  expect(seen[last + 1]!.rope.slice(0, 2)).toEqual([9, 10]);
+});
+
+it("refuses a policy whose parts want different buffers", async () => {
+  const { engine } = await watch();
+  const plan = testPlan(20, { needs: [needs[0], { ...needs[0], buffer: 0 }] });
+  expect(() => engine.generate({ prompt: [1, 2], plan })).toThrow("buffers 3 and 0");
+});
