@@ -5,7 +5,13 @@ export { type GenerationConfig, parseGenerationConfig } from "./config/generatio
 export { folderFiles } from "./files/folder-files.ts";
 export { type ModelFiles, memoryFiles } from "./files/model-files.ts";
 export type { HubOptions, HubProgress } from "./hub/hub-model.ts";
-export { type DecoderModel, type LoadModelOptions, loadModel, readTokenizer, tokenizerOf } from "./load-model.ts";
+export {
+  type DecoderModel,
+  type LoadModelOptions,
+  loadModel,
+  readTokenizer,
+  tokenizerOf,
+} from "./load-model.ts";
 export * from "./sampling/index.ts";
 export * from "./text/index.ts";
 export { checkWeights } from "./weights/check-weights.ts";

@@ -495,4 +495,71 @@ describe("batches", () => {
       { numRuns: Number(process.env.FC_RUNS ?? 12) },
     );
   });
+
+  it("give every block back, with sessions, choices and pressure among them", async () => {
+    const pressure = { prefill: false, interval: 9, pressure: true };
+    const some = [...plans, testPlan(7, { trigger: pressure, name: "pressure" })];
+    const request = fc.record({
+      length: fc.integer({ min: 1, max: 50 }),
+      maxTokens: fc.integer({ min: 1, max: 20 }),
+      plan: fc.nat(some.length - 1),
+      n: fc.integer({ min: 1, max: 3 }),
+      turns: fc.nat(2),
+      abortAfter: fc.option(fc.nat(9), { nil: undefined }),
+    });
+    const setup = fc.record({
+      numBlocks: fc.integer({ min: 60, max: 200 }),
+      maxSequences: fc.integer({ min: 1, max: 6 }),
+      prefixCache: fc.boolean(),
+      slides: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(request, { minLength: 1, maxLength: 10 }),
+        setup,
+        async (requests, { numBlocks, maxSequences, prefixCache, slides }) => {
+          const { engine, world } = await setUp({
+            numBlocks,
+            maxSequences: 6,
+            prefixCache,
+            ...(slides && { slidingWindow: [5, undefined] }),
+            scheduler: { maxBatchTokens: 16, maxSequences },
+          });
+          const outcomes = requests.map(async ({ length, n, turns, abortAfter, ...rest }, seed) => {
+            const session = turns > 0 ? engine.openSession() : undefined;
+            let prompt = promptOf(seed % 3, length);
+            for (let turn = 0; turn <= turns; turn++) {
+              const controller = new AbortController();
+              const stream = engine.generate({
+                ...rest,
+                plan: some[rest.plan]!,
+                prompt,
+                signal: controller.signal,
+                ...(session ? { session } : { n }),
+              });
+              let tokens = 0;
+              for await (const event of stream) {
+                if (event.type === "end") expect(event.kv.tokensKept).toBeLessThanOrEqual(200);
+                else if (++tokens === abortAfter) controller.abort();
+              }
+              prompt = [...prompt, ...(await stream.result).tokenIds, turn];
+            }
+            session?.close();
+          });
+          for (const outcome of await Promise.allSettled(outcomes))
+            if (outcome.status === "rejected")
+              expect(["out-of-blocks", "context-length-exceeded"]).toContain(outcome.reason.code);
+          const { waiting, running } = engine.stats();
+          expect({ waiting, running }).toEqual({ waiting: 0, running: 0 });
+          await engine.dispose();
+          expect(world.cache.stats().sequences).toBe(0);
+          expect(world.cache.stats().arenas[0]).toMatchObject({
+            freeBlocks: numBlocks,
+            reservedBlocks: 0,
+          });
+        },
+      ),
+      { numRuns: Number(process.env.FC_RUNS ?? 20) },
+    );
+  });
 });

@@ -2,7 +2,7 @@
  * The byte-level alphabet: each byte as one printable character. Printable Latin-1 bytes stand for
  * themselves, the other 68 for U+0100 and up, in order. From GPT-2.
  */
-export const BYTE_TO_CHAR: readonly string[] = alphabet();
+const BYTE_TO_CHAR: readonly string[] = alphabet();
 
 /** The inverse, by code unit; undefined for characters outside the alphabet. */
 export const CHAR_TO_BYTE: ReadonlyMap<number, number> = new Map(

@@ -107,9 +107,7 @@ function parse(source: string): Block {
   try {
     return parseTemplate(source);
   } catch (cause) {
-    // A RangeError: brackets or blocks nested more deeply than the stack allows.
-    if (!(cause instanceof TemplateFailure || cause instanceof RangeError)) throw cause;
-    throw new KvCacheError("invalid-model", `chat_template cannot be parsed: ${cause.message}.`, {
+    throw new KvCacheError("invalid-model", `chat_template cannot be parsed: ${reasonOf(cause)}.`, {
       cause,
       remedy: "Use the chat template that was published with the model.",
     });
@@ -123,14 +121,21 @@ function run(program: Block, variables: object, now: Date | undefined): string {
     for (const [name, data] of Object.entries(variables)) values.set(name, toValue(data));
     return render(program, values, budget);
   } catch (cause) {
-    // A RangeError is a template, or data for it, nested more deeply than the stack allows.
-    if (!(cause instanceof TemplateFailure || cause instanceof RangeError)) throw cause;
-    const stop = /[.!?]$/.test(cause.message) ? "" : ".";
-    throw new KvCacheError("invalid-argument", `chat_template: ${cause.message}${stop}`, {
+    const reason = reasonOf(cause);
+    const stop = /[.!?]$/.test(reason) ? "" : ".";
+    throw new KvCacheError("invalid-argument", `chat_template: ${reason}${stop}`, {
       cause,
       remedy: "Check the messages and options against the model's chat template.",
     });
   }
+}
+
+/** What to tell about an error that a template caused; rethrows any other. */
+function reasonOf(cause: unknown): string {
+  if (cause instanceof TemplateFailure) return cause.message;
+  // The stack ran out.
+  if (cause instanceof RangeError) return "something is nested too deeply";
+  throw cause;
 }
 
 /** Marks the text of the last message, the last text part where it has several. */

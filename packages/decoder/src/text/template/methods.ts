@@ -1,4 +1,4 @@
-import { bind, callable } from "./arguments.ts";
+import { bind } from "./arguments.ts";
 import type { Budget } from "./budget.ts";
 import { equals } from "./comparison.ts";
 import { TemplateFailure } from "./failure.ts";
@@ -235,7 +235,7 @@ export function methodOf(self: Value, name: string, budget: Budget): Callable | 
   }
   const items = self instanceof Tuple ? self.items : isList(self) ? self : undefined;
   if ((items || isDict(self)) && MUTATING.has(name)) {
-    return callable(name, [], () => {
+    return new Callable(() => {
       throw new TemplateFailure(`${name}() would change a ${typeName(self)}, which is not allowed`);
     });
   }
