@@ -1,6 +1,7 @@
 import {
   type BackendSession,
   type BudgetTarget,
+  type CacheManager,
   type CompressionPhase,
   type EvictionPolicy,
   sum,
@@ -54,6 +55,7 @@ export async function compressSequences(
   await cache.compact(encoder, batch, keep);
 
   sequences.forEach((sequence, i) => {
+    renumber(cache, sequence.slot!, policy);
     const { lengths, nextPosition } = cache.sequenceStats(sequence.slot!);
     const tokens = sequence.cached;
     sequence.compressedTo(
@@ -73,4 +75,12 @@ export async function compressSequences(
       milliseconds: performance.now() - began,
     });
   });
+}
+
+/** A transform that moved the kept entries to other positions says where the sequence goes on. */
+function renumber({ host, sequenceStats }: CacheManager, slot: number, policy: EvictionPolicy) {
+  const { transform } = policy;
+  if (!host || !transform?.nextPosition) return;
+  const { lengths, nextPosition } = sequenceStats(slot);
+  host.nextPositions[slot] = transform.nextPosition(Math.max(...lengths), nextPosition);
 }

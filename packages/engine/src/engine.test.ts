@@ -93,6 +93,19 @@ describe("generating", () => {
     expect(new Set(first.choices.map(({ tokenIds }) => tokenIds.join())).size).toBe(3);
   });
 
+  it("runs no more sequences at once than it may", async () => {
+    let most = 0;
+    const { engine } = await setUp({
+      scheduler: { maxSequences: 2 },
+      onForward: ({ sequences }) => {
+        most = Math.max(most, sequences.length);
+      },
+    });
+    const requests = [1, 2, 3, 4].map((seed) => ({ prompt: promptOf(seed, 9), maxTokens: 5 }));
+    await Promise.all(requests.map((request) => engine.generate(request).result));
+    expect(most).toBe(2);
+  });
+
   it("keeps decoding while a long prompt is fed", async () => {
     const { engine, world } = await setUp({ scheduler: { maxBatchTokens: 16, maxSequences: 4 } });
     const short = engine.generate({ prompt: promptOf(5, 4), maxTokens: 30 });

@@ -78,6 +78,7 @@ export function sequencePlan(
       attentionBuffer = buffer;
     } else if (signal.kind === "replay") replay = signal;
   }
+  if (policy?.transform?.nextPosition) checkRenumbering(policy, window, cache);
   return Object.freeze({
     plan: checked,
     policy,
@@ -90,6 +91,23 @@ export function sequencePlan(
     replay,
     sharesBlocks: !needs.some((signal) => perSequence.includes(signal.kind)),
   });
+}
+
+/** Window queries are found by position, so what they are at must not change while they are needed. */
+function checkRenumbering(policy: EvictionPolicy, window: number, cache: CacheManager): void {
+  const { interval, pressure } = policy.trigger;
+  if (!cache.host)
+    throw new KvCacheError(
+      "unsupported",
+      `Policy ${policy.name} renumbers positions, which this cache on a device cannot do.`,
+      { value: policy.transform?.name },
+    );
+  if (window > 0 && (interval !== undefined || pressure))
+    throw new KvCacheError(
+      "invalid-plan",
+      `Policy ${policy.name} renumbers positions and observes queries again while decoding.`,
+      { value: policy.trigger, remedy: "Compress at the end of the prefill only." },
+    );
 }
 
 /** Codec and layer map shape the cache itself: a request can only ask for what the cache has. */

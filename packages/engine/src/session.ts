@@ -56,8 +56,8 @@ export class SessionState implements Session {
 /**
  * How many tokens of an idle sequence's cache a prompt can build on: their common prefix, less one
  * when that is the whole prompt (somebody must give logits). 0 where cutting the cache there would
- * not give what feeding the prefix gives: behind it something was compressed, renumbered or left a
- * sliding window.
+ * not give what feeding the prefix gives: behind it something was compressed or left a sliding
+ * window; and where a transform renumbered what is kept.
  */
 export function reusableTokens(
   sequence: Sequence,
@@ -66,10 +66,9 @@ export function reusableTokens(
 ): number {
   const common = sequence.tokens.commonPrefix(ids);
   const reusable = Math.min(common, sequence.cached, ids.length - 1);
+  if (sequence.position !== sequence.cached) return 0;
   if (reusable === sequence.cached) return reusable;
   const cuttable =
-    reusable >= (sequence.compressions.at(-1)?.tokens ?? 0) &&
-    sequence.position === sequence.cached &&
-    sequence.cached <= shortestWindow;
+    reusable >= (sequence.compressions.at(-1)?.tokens ?? 0) && sequence.cached <= shortestWindow;
   return cuttable ? reusable : 0;
 }

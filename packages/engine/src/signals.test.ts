@@ -1,7 +1,7 @@
 import { type StepInput, signalFlag } from "@kvcache/core";
 import { expect, it } from "vitest";
 import { createEngine } from "./engine.ts";
-import { createWorld, promptOf, testPlan } from "./test-world.ts";
+import { createWorld, promptOf, testPlan, testPolicy } from "./test-world.ts";
 
 /** Token positions, flags and buffers of every sequence of every pass. */
 async function watch(options: Parameters<typeof createWorld>[0] = {}) {
@@ -60,6 +60,26 @@ it("feeds a preempted sequence again with the flags that each token had", async 
   ]);
   expect(seen[last + 1]!.count).toBeGreaterThan(1);
   expect(seen[last + 1]!.rope.slice(0, 2)).toEqual([9, 10]);
+});
+
+it("goes on at the position that a renumbering transform names", async () => {
+  const { seen, engine } = await watch();
+  const policy = {
+    ...testPolicy(),
+    transform: { name: "renumber", apply: () => {}, nextPosition: (kept: number) => kept },
+  };
+  const plan = { eviction: { policy, target: { tokens: 6 } } };
+  const session = engine.openSession();
+  const request = { prompt: promptOf(1, 16), maxTokens: 4, plan, session };
+  const { tokenIds } = await engine.generate(request).result;
+  expect(seen.map(({ position }) => position)).toEqual([0, 6, 7, 8]);
+  const next = { ...request, prompt: [...request.prompt, ...tokenIds, 1] };
+  expect((await engine.generate(next).result).usage.cachedTokens).toBe(0);
+  const trigger = { prefill: true, interval: 5, pressure: false };
+  const again = { ...testPolicy({ needs: [needs[1]], trigger }), transform: policy.transform };
+  expect(() => engine.explain({ eviction: { policy: again, target: { tokens: 6 } } })).toThrow(
+    "renumbers positions",
+  );
 });
 
 it("refuses a policy whose parts want different buffers", async () => {
