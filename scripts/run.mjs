@@ -1,26 +1,32 @@
 // node scripts/run.mjs <script> [argument …]: builds the native library where a compiler is found,
 // builds the packages (JavaScript only), then runs a script of the repository with the arguments.
+// Standard output belongs to the script: the build is silent unless it fails.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const [script, ...args] = process.argv.slice(2);
 
-function run(command, commandArgs, env = {}) {
-  const { status, error } = spawnSync(command, commandArgs, {
+function run(command, commandArgs, options) {
+  const { status, error, stdout, stderr } = spawnSync(command, commandArgs, {
     cwd: root,
-    stdio: "inherit",
-    env: { ...process.env, ...env },
     shell: process.platform === "win32",
+    maxBuffer: 2 ** 26,
+    ...options,
   });
   if (error) throw error;
-  if (status !== 0) process.exit(status ?? 1);
+  if (status === 0) return;
+  process.stderr.write(stdout ?? "");
+  process.stderr.write(stderr ?? "");
+  process.exit(status ?? 1);
 }
 
-run(process.execPath, ["scripts/native.mjs"]);
-// Standard output belongs to the script; the build speaks only when it fails.
-run("pnpm", ["exec", "turbo", "run", "build", "--output-logs=errors-only", "--log-order=grouped"], {
-  KVCACHE_DTS: "off",
-  TURBO_TELEMETRY_DISABLED: "1",
+run(process.execPath, ["scripts/native.mjs"], { stdio: ["ignore", 2, "inherit"] });
+const start = performance.now();
+run("pnpm", ["exec", "turbo", "run", "build", "--output-logs=errors-only"], {
+  stdio: "pipe",
+  env: { ...process.env, KVCACHE_DTS: "off", TURBO_TELEMETRY_DISABLED: "1" },
 });
-run(process.execPath, [script, ...args]);
+const seconds = (performance.now() - start) / 1000;
+if (seconds > 3) process.stderr.write(`packages: built in ${seconds.toFixed(0)} s\n`);
+run(process.execPath, [script, ...args], { stdio: "inherit" });

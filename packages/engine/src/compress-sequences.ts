@@ -78,9 +78,8 @@ export async function compressSequences(
 }
 
 /** A transform that moved the kept entries to other positions says where the sequence goes on. */
-function renumber({ host, sequenceStats }: CacheManager, slot: number, policy: EvictionPolicy) {
-  const { transform } = policy;
-  if (!host || !transform?.nextPosition) return;
-  const { lengths, nextPosition } = sequenceStats(slot);
-  host.nextPositions[slot] = transform.nextPosition(Math.max(...lengths), nextPosition);
+function renumber(cache: CacheManager, slot: number, { transform }: EvictionPolicy): void {
+  if (!cache.host || !transform?.nextPosition) return;
+  const { lengths, nextPosition } = cache.sequenceStats(slot);
+  cache.host.nextPositions[slot] = transform.nextPosition(Math.max(...lengths), nextPosition);
 }

@@ -51,7 +51,9 @@ function missing(value: Value, key: Value): Undefined {
   return new Undefined(`'${typeName(value)}' has no item ${keyName(key)}, which`);
 }
 
+/** Names that begin with an underscore are the sandbox's business: an error does not repeat them. */
 function keyName(key: Value): string {
+  if (typeof key === "string" && key.startsWith("_")) return "of that private name";
   return typeof key === "string" ? `'${key}'` : String(numeric(key) ?? typeName(key));
 }
 
