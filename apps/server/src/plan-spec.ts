@@ -32,6 +32,20 @@ function parseOptions(text: string): Options {
   return options;
 }
 
+const isObject = (value: unknown): value is Options =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Options that name one field of a group keep the group's other defaults. */
+function overDefaults(name: string, options: Options): Options {
+  const defaults = createPolicy(name).options;
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => {
+      const group = defaults[key];
+      return [key, isObject(value) && isObject(group) ? { ...group, ...value } : value];
+    }),
+  );
+}
+
 /**
  * A plan as text: `<policy>[:option=value,…][@budget]`, for example `snap-kv:window=32@0.25`.
  * `full` needs no budget; every other policy does.
@@ -44,7 +58,7 @@ export function parsePlan(text: string, fallbackBudget?: string): CachePlan {
       remedy: "Write <policy>[:option=value,…][@budget], for example snap-kv@0.25.",
     });
   const [, name, optionText = "", budget = fallbackBudget] = match;
-  const policy = createPolicy(name!, parseOptions(optionText));
+  const policy = createPolicy(name!, overDefaults(name!, parseOptions(optionText)));
   if (policy.name === "full") return {};
   if (budget === undefined)
     throw new KvCacheError("invalid-argument", `Policy ${name} needs a budget.`, {

@@ -87,11 +87,13 @@ async function answerAll(
 const median = (values: readonly number[]) =>
   [...values].sort((a, b) => a - b)[values.length >> 1]!;
 
+const seconds = ({ timings }: GenerationResult) => `${(timings.ttftMs / 1000).toFixed(2)} s`;
+
 function printTable(outcomes: readonly PlanOutcome[], out: (line: string) => void): void {
   const full = outcomes[0]!.results[0]!.kv.bytesNow;
   out(
     pc.bold(
-      "plan                 right   first token   tokens/s   KV resident (read from the pool)",
+      "plan                 right   first token, question 1 / later   tokens/s   KV resident (read from the pool)",
     ),
   );
   for (const { demo, results, right } of outcomes) {
@@ -100,7 +102,7 @@ function printTable(outcomes: readonly PlanOutcome[], out: (line: string) => voi
     const cells = [
       demo.name.padEnd(20),
       `${count} / ${right.length}`.padEnd(7),
-      `${(median(results.map((r) => r.timings.ttftMs)) / 1000).toFixed(2)} s`.padStart(11),
+      `${seconds(results[0]!)} / ${seconds(results.at(-1)!)}`.padStart(31),
       median(results.map(decodeSpeed)).toFixed(1).padStart(10),
       `  ${formatBytes(bytes).padStart(10)}  ${((100 * bytes) / full).toFixed(1).padStart(5)} %`,
     ];
