@@ -43,7 +43,9 @@ export async function loadPeer(modelFolder, { threads, log }) {
     const sequence = context.getSequence();
     const feed = (ids) =>
       sequence.controlledEvaluate(
-        ids.map((id, i) => (i === ids.length - 1 ? [id, { generateNext: { token: true } }] : id)),
+        Array.from(ids, (id, i) =>
+          i === ids.length - 1 ? [id, { generateNext: { token: true } }] : id,
+        ),
       );
     return {
       async prefill(ids) {
