@@ -13,6 +13,7 @@ it("reads policy, nested options and budget", () => {
 });
 
 it.each([
+  ["full@0.25", "takes no budget"],
   ["snap-kv", "needs a budget"],
   ["snapkv@0.5", "snap-kv"],
   ["snap-kv:windw=3@0.5", "windw"],

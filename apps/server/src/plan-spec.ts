@@ -59,7 +59,13 @@ export function parsePlan(text: string, fallbackBudget?: string): CachePlan {
     });
   const [, name, optionText = "", budget = fallbackBudget] = match;
   const policy = createPolicy(name!, overDefaults(name!, parseOptions(optionText)));
-  if (policy.name === "full") return {};
+  if (policy.name === "full") {
+    if (budget === undefined) return {};
+    throw new KvCacheError("invalid-argument", "The full cache takes no budget.", {
+      value: budget,
+      remedy: "Name a policy that evicts, for example --policy snap-kv, or leave the budget out.",
+    });
+  }
   if (budget === undefined)
     throw new KvCacheError("invalid-argument", `Policy ${name} needs a budget.`, {
       value: text,

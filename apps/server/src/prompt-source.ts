@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { KvCacheError } from "@kvcache/core";
 import type { ChatMessage, DecoderModel } from "@kvcache/decoder";
 import type { GenerationRequest } from "@kvcache/engine";
-import { jsonArgument, tokenArgument } from "./json-argument.ts";
+import { jsonArgument, tokenArgument } from "./arguments.ts";
 
 export interface PromptOptions {
   readonly file?: string;

@@ -33,3 +33,13 @@ export function tokenArgument(text: string): Int32Array {
     });
   return Int32Array.from(ids);
 }
+
+/** A whole number of tokens ≥ 1. */
+export function tokenCount(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new KvCacheError("invalid-argument", `${option} must be an integer ≥ 1, got ${text}.`, {
+      value: text,
+    });
+  return value;
+}
