@@ -2,7 +2,7 @@
  * Cost of the block pool: nanoseconds per operation under random lifetimes at 10^3, 10^5 and 10^7
  * blocks, over those of a bare Uint32Array stack driven by the same operations in the same run.
  */
-import { createBlockPool } from "@kvcache/paged";
+import { createBlockPool } from "../packages/paged/dist/index.js";
 
 const sizes = [1e3, 1e5, 1e7];
 const rounds = 9;
