@@ -17,6 +17,8 @@ it.each([
   ["snap-kv", "needs a budget"],
   ["snapkv@0.5", "snap-kv"],
   ["snap-kv:windw=3@0.5", "windw"],
+  ["snap-kv:window=3=4@0.5", "name=value"],
+  ["snap-kv:__proto__.x=1@0.5", "name=value"],
   ["snap-kv:window@0.5", "name=value"],
   ["snap-kv@0", "not a budget|must be"],
   ["snap-kv@2.5", "must be"],

@@ -15,8 +15,8 @@ function parseValue(text: string): unknown {
 function parseOptions(text: string): Options {
   const options: Options = {};
   for (const pair of text.split(",").filter(Boolean)) {
-    const [path, value] = pair.split("=");
-    if (value === undefined || !path)
+    const [path, value, ...rest] = pair.split("=");
+    if (value === undefined || rest.length > 0 || !path || path.includes("__proto__"))
       throw new KvCacheError("invalid-argument", `"${pair}" is not a policy option.`, {
         value: pair,
         remedy: "Write name=value, for example snap-kv:window=32,pooling.size=21.",

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { KvCacheError } from "@kvcache/core";
 import { tokenizerOf } from "@kvcache/decoder";
 import type { Command } from "commander";
@@ -18,6 +18,10 @@ async function tokenize(text: string | undefined, options: Options): Promise<voi
   if ([text, options.messages, options.file].filter((x) => x !== undefined).length !== 1)
     throw new KvCacheError("invalid-argument", "Give one of: text, --file, --messages.", {
       remedy: "See kvcache tokenize --help.",
+    });
+  if (options.file !== undefined && options.file !== "-" && !existsSync(options.file))
+    throw new KvCacheError("not-found", `There is no file ${options.file}.`, {
+      value: options.file,
     });
   const tokenizer = tokenizerOf(await openModel(options.model));
   const prompt = options.messages
