@@ -69,11 +69,16 @@ export function createBlockSupply(
         if (roster.running.length > 1 && roster.takeBack(roster.running)) continue;
         if (roster.running.includes(short)) fail(short, tooLargeForCache(short, account.totals));
       }
-      for (const sequence of roster.running) {
+      for (const sequence of [...roster.running]) {
         // A decoding sequence takes its block in this step anyway, unless newcomers come before it.
         if (sequence.decoding ? roster.waiting.length === 0 : sequence.reserved) continue;
-        cache.reserve(sequence.slot!, sequence.goal - sequence.cached);
-        sequence.reserved = true;
+        try {
+          cache.reserve(sequence.slot!, sequence.goal - sequence.cached);
+          sequence.reserved = true;
+        } catch (error) {
+          // It outgrew what one sequence may hold: its own error, nobody else's.
+          fail(sequence, error);
+        }
       }
     },
 
