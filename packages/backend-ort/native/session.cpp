@@ -118,7 +118,8 @@ struct Run {
   void execute() {
     std::vector<const char*> inputNames, outputNames;
     for (const std::string& name : session->inputs) inputNames.push_back(name.c_str());
-    for (const std::string& name : session->outputs) outputNames.push_back(name.c_str());
+    // Outputs that nobody wants are computed and forgotten.
+    for (size_t i = 0; i < outputs.size(); i++) outputNames.push_back(session->outputs[i].c_str());
     check(runtime().api->Run(session->handle, nullptr, inputNames.data(), inputs.data(),
                              inputs.size(), outputNames.data(), outputs.size(), outputs.data()));
   }
@@ -131,9 +132,9 @@ std::shared_ptr<Run> prepare(napi_env env, napi_callback_info info) {
   if (!run->session) throw js::Error("the session was released");
   run->pins = std::make_shared<js::Pins>(env);
   const auto add = [&](napi_value list, const std::vector<std::string>& expected,
-                       const std::string& kind, auto& values) {
+                       size_t least, const std::string& kind, auto& values) {
     const std::vector<napi_value> given = js::elements(env, list, kind + "s");
-    if (given.size() != expected.size())
+    if (given.size() < least || given.size() > expected.size())
       throw js::Error("the session has " + std::to_string(expected.size()) + " " + kind +
                       "s, got " + std::to_string(given.size()));
     for (size_t i = 0; i < given.size(); i++) {
@@ -141,8 +142,8 @@ std::shared_ptr<Run> prepare(napi_env env, napi_callback_info info) {
       values.push_back(run->tensors.back().get());
     }
   };
-  add(arguments[1], run->session->inputs, "input", run->inputs);
-  add(arguments[2], run->session->outputs, "output", run->outputs);
+  add(arguments[1], run->session->inputs, run->session->inputs.size(), "input", run->inputs);
+  add(arguments[2], run->session->outputs, 1, "output", run->outputs);
   return run;
 }
 
@@ -178,7 +179,8 @@ napi_value releaseSession(napi_env env, napi_callback_info info) {
   return js::undefined(env);
 }
 
-// run(session, inputs, outputs): tensors in the order of the model's inputs and outputs.
+// run(session, inputs, outputs): tensors in the order of the model's inputs and of its outputs, of
+// which the last ones may be left out.
 napi_value run(napi_env env, napi_callback_info info) {
   prepare(env, info)->execute();
   return js::undefined(env);

@@ -6,7 +6,7 @@ import { randomDecoder } from "./test-decoder.ts";
 const { graph } = randomDecoder({});
 
 test("every value is written once, and readers mean the last writer", () => {
-  const { nodes, output } = singleAssignment(graph);
+  const { nodes, output } = singleAssignment(graph).graph;
   const names = nodes.map((node) => node.out);
   expect(new Set(names).size).toBe(nodes.length);
   expect(output).toBe(names.at(-1));
@@ -19,10 +19,19 @@ test("every value is written once, and readers mean the last writer", () => {
 test("a value that nobody wrote is refused", () => {
   const nodes = graph.nodes.filter((node) => node.op !== "embed");
   expect(() => singleAssignment({ ...graph, nodes })).toThrow(/reads x/);
+  expect(() => singleAssignment(graph, ["x", "nobody"])).toThrow(/no value nobody/);
+});
+
+test("taps mean the last writer and leave their segment", () => {
+  const { graph: single, taps } = singleAssignment(graph, ["x", "a"]);
+  const lastOf = (op: string) => single.nodes.findLast((node) => node.op === op)!.out;
+  expect(taps).toEqual([lastOf("add"), lastOf("pagedAttention")]);
+  const last = cutAtAttention(single, taps).at(-1)!;
+  expect(last.kind === "dense" && last.outputs).toEqual([taps[0], single.output]);
 });
 
 test("segments pass on exactly what later ones read", () => {
-  const segments = cutAtAttention(singleAssignment(graph));
+  const segments = cutAtAttention(singleAssignment(graph).graph);
   expect(segments.map(({ kind }) => kind)).toEqual([
     "dense",
     "attention",
@@ -40,5 +49,5 @@ test("segments pass on exactly what later ones read", () => {
     for (const name of segment.outputs) written.add(name);
   }
   const last = segments.at(-1)!;
-  expect(last.kind === "dense" && last.outputs).toEqual([singleAssignment(graph).output]);
+  expect(last.kind === "dense" && last.outputs).toEqual([singleAssignment(graph).graph.output]);
 });

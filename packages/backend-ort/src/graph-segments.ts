@@ -8,7 +8,7 @@ export interface DenseSegment {
   readonly nodes: readonly GraphNode[];
   /** Values that earlier segments wrote. */
   readonly inputs: readonly string[];
-  /** Values that later segments read, and the graph's output. */
+  /** Values that later segments read, the graph's output, and taps. */
   readonly outputs: readonly string[];
 }
 
@@ -35,16 +35,19 @@ export function inputsOf(node: GraphNode): readonly string[] {
   }
 }
 
-/** The whole graph as one segment. */
-export const wholeGraph = (graph: DecoderGraph): DenseSegment => ({
+/** The whole graph as one segment; its output comes before the taps. */
+export const wholeGraph = (graph: DecoderGraph, taps: readonly string[] = []): DenseSegment => ({
   kind: "dense",
   nodes: graph.nodes,
   inputs: [],
-  outputs: [graph.output],
+  outputs: [graph.output, ...taps],
 });
 
 /** The graph (of single assignments) cut at its attention nodes. */
-export function cutAtAttention(graph: DecoderGraph): readonly Segment[] {
+export function cutAtAttention(
+  graph: DecoderGraph,
+  taps: readonly string[] = [],
+): readonly Segment[] {
   const runs: GraphNode[][] = [[]];
   for (const node of graph.nodes)
     if (node.op === "pagedAttention") runs.push([node], []);
@@ -52,7 +55,7 @@ export function cutAtAttention(graph: DecoderGraph): readonly Segment[] {
 
   const segments = runs.filter((run) => run.length > 0);
   const writer = new Map<string, number>();
-  const crossing = new Set([graph.output]);
+  const crossing = new Set([graph.output, ...taps]);
   segments.forEach((run, segment) => {
     for (const node of run) {
       for (const name of inputsOf(node)) {

@@ -64,7 +64,10 @@ export interface NativeAddon {
   init(libraryPath: string): { readonly version: string; readonly instructionSet: string };
   createSession(model: Uint8Array, options: NativeSessionOptions): Promise<NativeSession>;
   releaseSession(session: NativeSession): void;
-  /** Inputs and outputs in the model's order; outputs are written in place. */
+  /**
+   * Inputs in the model's order and as many of its first outputs as are wanted, which are written
+   * in place.
+   */
   run(
     session: NativeSession,
     inputs: readonly NativeTensor[],

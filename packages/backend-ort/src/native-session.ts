@@ -50,15 +50,15 @@ export function createNativeSession(
     async load(source: DecoderGraph, weights: WeightSource, loadOptions: LoadOptions = {}) {
       alive();
       checkShapes(source.shape, host.layout.shape);
-      const graph = singleAssignment(source);
+      const { graph, taps } = singleAssignment(source, loadOptions.taps);
       const compiler = createGraphCompiler(graph, weights, "native", loadOptions);
-      const model = await compiler.compile(wholeGraph(graph));
+      const model = await compiler.compile(wholeGraph(graph, taps));
       const { bytes, external } = encodeModel(model);
       const options = { threads, spinning: false, customOps: true, external };
       const session = await addon.createSession(bytes, options).catch(rethrowOrtError);
       let open = true;
       const loaded: LoadedModel = {
-        forward: (step: StepInput) =>
+        forward: (step: StepInput, wanted?: Map<string, Float32Array>) =>
           queue(async () => {
             alive();
             if (!open) throw new KvCacheError("disposed", "This model was disposed.");
@@ -71,6 +71,13 @@ export function createNativeSession(
             const dims = [step.logitIndices.length, graph.vocabSize];
             const logits = new Float32Array(dims[0]! * dims[1]!);
             const outputs = [nativeTensor(logits, "f32", dims)];
+            for (const [i, name] of wanted ? loadOptions.taps!.entries() : []) {
+              const width = model.outputs[1 + i]!.dims[1] as number;
+              const rows = [step.tokenIds.length, width];
+              const values = new Float32Array(rows[0]! * width);
+              outputs.push(nativeTensor(values, "f32", rows));
+              wanted!.set(name, values);
+            }
             await addon.runAsync(session, inputs, outputs).catch(rethrowOrtError);
             return logits;
           }),

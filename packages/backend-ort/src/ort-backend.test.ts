@@ -199,6 +199,33 @@ describe.each(modes)("%s", (mode, attach) => {
     await session.dispose();
   });
 
+  test("values of the graph are given out on demand", async () => {
+    const taps = ["q", "x", "a", "h"];
+    const run = async (start: Attach) => {
+      const cache = testCache();
+      const session = start(cache);
+      const { graph, weights } = randomDecoder({});
+      const model = await session.load(graph, weights, { taps });
+      const parts = [
+        [cache.open(), 13],
+        [cache.open(), 1],
+      ] as const;
+      const given = new Map<string, Float32Array>();
+      const logits = await model.forward(nextStep(cache, parts), given);
+      const without = await model.forward(nextStep(cache, parts));
+      await session.dispose();
+      return { given, logits: [...logits, ...without] };
+    };
+    const expected = await run((cache) => createReferenceBackend().attach(cache));
+    const got = await run(attach);
+    expectClose(got.logits, expected.logits, 1e-4);
+    expect([...got.given.keys()].sort()).toEqual(taps.toSorted());
+    for (const [name, values] of expected.given) {
+      expect(values).toHaveLength(14 * (name === "q" || name === "a" ? 64 : 48));
+      expectClose(got.given.get(name)!, values, 1e-4);
+    }
+  });
+
   test("use after dispose is an error", async () => {
     const cache = testCache();
     const session = attach(cache);

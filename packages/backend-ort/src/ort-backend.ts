@@ -65,7 +65,16 @@ export async function createOrtBackend(options: OrtBackendOptions = {}): Promise
   return Object.freeze<Backend>({
     name: "ort",
     description: chosen.description,
-    signals: ["windowQueries", "attentionSums"],
+    signals: [
+      "windowQueries",
+      "attentionSums",
+      "chunkQueries",
+      "queryStatistics",
+      "hidden",
+      "headOutputs",
+      "replay",
+      "blockBounds",
+    ],
     attach(cache: CacheManager): BackendSession {
       if (disposed) throw new KvCacheError("disposed", "This backend was disposed.");
       if (!cache.host)

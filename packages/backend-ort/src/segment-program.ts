@@ -14,20 +14,24 @@ export type ProgramSegment = (
     }
   | { readonly kind: "attention"; readonly node: AttentionNode }
 ) & {
-  /** Values that no later segment reads. */
+  /** Values that nobody reads later. */
   readonly release: readonly string[];
 };
 
-/** Compiles a graph of single assignments segment by segment, so that weights can move on early. */
+/**
+ * Compiles a graph of single assignments segment by segment, so that weights can move on early.
+ * Its output and the values that `options.taps` names outlive the last segment.
+ */
 export async function* compileSegments(
   graph: DecoderGraph,
   weights: WeightSource,
   options: LoadOptions,
 ): AsyncGenerator<ProgramSegment> {
-  const segments = cutAtAttention(graph);
+  const { taps = [] } = options;
+  const segments = cutAtAttention(graph, taps);
   const compiler = createGraphCompiler(graph, weights, "stock", options);
   for (const [index, segment] of segments.entries()) {
-    const release = lastReads(segments, index, graph.output);
+    const release = lastReads(segments, index, [graph.output, ...taps]);
     if (segment.kind === "attention") {
       compiler.skip(segment.node);
       yield { kind: "attention", node: segment.node, release };
@@ -47,7 +51,11 @@ export async function* compileSegments(
 const readsOf = (segment: Segment) =>
   segment.kind === "dense" ? segment.inputs : inputsOf(segment.node);
 
-function lastReads(segments: readonly Segment[], index: number, output: string): string[] {
-  const later = new Set([output, ...segments.slice(index + 1).flatMap(readsOf)]);
+function lastReads(
+  segments: readonly Segment[],
+  index: number,
+  results: readonly string[],
+): string[] {
+  const later = new Set([...results, ...segments.slice(index + 1).flatMap(readsOf)]);
   return readsOf(segments[index]!).filter((name) => !later.has(name));
 }

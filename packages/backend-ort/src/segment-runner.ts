@@ -22,7 +22,12 @@ export interface SegmentRunner {
   open(model: number, graph: DecoderGraph): Promise<void>;
   /** Appends a segment; its weights are the runner's from here on. */
   add(model: number, segment: ProgramSegment): Promise<void>;
-  forward(model: number, step: StepInput): Promise<Float32Array>;
+  /** The logits, then the values of `taps`. */
+  forward(
+    model: number,
+    step: StepInput,
+    taps: readonly string[],
+  ): Promise<readonly Float32Array[]>;
   close(model: number): Promise<void>;
   /** Runs the reference of one of the kernels of @kvcache/kernels, by name. */
   runKernel(name: string, params: unknown): Promise<void>;
@@ -101,7 +106,7 @@ export async function createSegmentRunner(
         segments.push({ session, segment: { ...segment, model: emptyModel } });
       }
     },
-    async forward(id, step) {
+    async forward(id, step, taps) {
       const { graph, segments } = modelOf(id);
       const values = new Map(stepInputs(graph, step));
       for (const part of segments) {
@@ -109,7 +114,7 @@ export async function createSegmentRunner(
         else await runDense(part, values);
         for (const name of part.segment.release) values.delete(name);
       }
-      return values.get(graph.output)!.data as Float32Array;
+      return [graph.output, ...taps].map((name) => values.get(name)!.data as Float32Array);
     },
     async close(id) {
       const { segments } = modelOf(id);

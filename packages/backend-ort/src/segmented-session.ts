@@ -46,11 +46,11 @@ export function createSegmentedSession(
     async load(source: DecoderGraph, weights: WeightSource, options: LoadOptions = {}) {
       const target = await runner();
       checkShapes(source.shape, host.layout.shape);
-      const graph = singleAssignment(source);
+      const { graph, taps } = singleAssignment(source, options.taps);
       const id = numModels++;
       await target.open(id, graph);
       try {
-        for await (const segment of compileSegments(graph, weights, options))
+        for await (const segment of compileSegments(graph, weights, { ...options, taps }))
           await target.add(id, segment);
       } catch (error) {
         await target.close(id);
@@ -58,11 +58,13 @@ export function createSegmentedSession(
       }
       let open = true;
       const loaded: LoadedModel = {
-        forward: (step: StepInput) =>
+        forward: (step: StepInput, wanted?: Map<string, Float32Array>) =>
           queue(async () => {
             const target = await runner();
             if (!open) throw new KvCacheError("disposed", "This model was disposed.");
-            return target.forward(id, step);
+            const [logits, ...tapped] = await target.forward(id, step, wanted ? taps : []);
+            for (const [i, values] of tapped.entries()) wanted?.set(options.taps![i]!, values);
+            return logits!;
           }),
         dispose: () =>
           queue(async () => {

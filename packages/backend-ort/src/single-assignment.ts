@@ -1,13 +1,16 @@
-import { assert, type DecoderGraph, type GraphNode } from "@kvcache/core";
+import { assert, type DecoderGraph, type GraphNode, KvCacheError } from "@kvcache/core";
 
 const operands = new Set(["input", "query", "key", "value", "gate", "up", "a", "b"]);
 
 /**
  * The same graph with every value written once, as ONNX wants it: a graph may write a name again
- * (x = x + …), later readers then mean the last one. Throws `internal` when a value is read before
- * it is written.
+ * (x = x + …), later readers then mean the last one, and so do `taps`. Throws `internal` when a
+ * value is read before it is written, `invalid-argument` for a tap that none writes.
  */
-export function singleAssignment(graph: DecoderGraph): DecoderGraph {
+export function singleAssignment(
+  graph: DecoderGraph,
+  taps: readonly string[] = [],
+): { readonly graph: DecoderGraph; readonly taps: readonly string[] } {
   const current = new Map<string, string>();
   const read = (name: string, by: string): string => {
     const value = current.get(name);
@@ -28,5 +31,14 @@ export function singleAssignment(graph: DecoderGraph): DecoderGraph {
     current.set(node.out, out);
     return { ...renamed, out };
   });
-  return { ...graph, nodes, output: read(graph.output, "the output") };
+  return {
+    graph: { ...graph, nodes, output: read(graph.output, "the output") },
+    taps: taps.map((name) => {
+      const value = current.get(name);
+      if (value !== undefined) return value;
+      throw new KvCacheError("invalid-argument", `The graph has no value ${name} to tap.`, {
+        value: name,
+      });
+    }),
+  };
 }

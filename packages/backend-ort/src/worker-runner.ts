@@ -56,7 +56,7 @@ export function createWorkerRunner(script: URL, start: WorkerStart): SegmentRunn
   return {
     open: (model, graph) => call("open", [model, graph]),
     add: (model, segment) => call("add", [model, segment], buffersOf(segment)),
-    forward: (model, step) => call("forward", [model, step]),
+    forward: (model, step, taps) => call("forward", [model, step, taps]),
     close: (model) => call("close", [model]),
     async runKernel(name, params) {
       const arrays = unsharedArrays(params);

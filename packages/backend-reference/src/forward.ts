@@ -29,24 +29,28 @@ interface RopeTable {
   readonly sin: Float32Array;
 }
 
-/** Interprets a graph's nodes in order; returns the value of `graph.output`. */
+/** Interprets a graph's nodes in order; returns the value of `graph.output` and those of `taps`. */
 export async function forward(
   graph: DecoderGraph,
   weights: Weights,
   cache: HostCache,
   step: StepInput,
-): Promise<Float32Array> {
+  taps: readonly string[],
+): Promise<{ readonly logits: Float32Array; readonly tapped: readonly Float32Array[] }> {
   const values = new Map<string, Float32Array>();
   const tables = graph.ropes.map((parameters) => tableOf(parameters, step));
   const context: Context = { graph, weights, cache, step, values, tables, pacer: createPacer() };
-  const lastUses = lastUsesOf(graph);
+  const lastUses = lastUsesOf(graph, taps);
   for (const [index, node] of graph.nodes.entries()) {
     const value = await evaluate(node, context);
     for (const name of lastUses[index]!) values.delete(name);
     values.set(node.out, value);
     if (context.pacer.due()) await context.pacer.pause();
   }
-  return read(values, graph.output);
+  return {
+    logits: read(values, graph.output),
+    tapped: taps.map((name) => read(values, name)),
+  };
 }
 
 async function evaluate(node: GraphNode, context: Context): Promise<Float32Array> {
@@ -126,9 +130,9 @@ function tableOf(parameters: RopeParameters, { positions, ropeLengths }: StepInp
   return { cos, sin };
 }
 
-/** Per node the values that no later node reads. */
-function lastUsesOf(graph: DecoderGraph): readonly (readonly string[])[] {
-  const seen = new Set([graph.output]);
+/** Per node the values that nobody reads later, at the end of the pass either. */
+function lastUsesOf(graph: DecoderGraph, taps: readonly string[]): readonly (readonly string[])[] {
+  const seen = new Set([graph.output, ...taps]);
   return graph.nodes
     .toReversed()
     .map((node) => {

@@ -24,7 +24,16 @@ export function createReferenceBackend(): Backend {
   return Object.freeze<Backend>({
     name: "reference",
     description: "reference: TypeScript interpreter, float32 storage, float64 sums, 1 thread",
-    signals: ["windowQueries", "attentionSums"],
+    signals: [
+      "windowQueries",
+      "attentionSums",
+      "chunkQueries",
+      "queryStatistics",
+      "hidden",
+      "headOutputs",
+      "replay",
+      "blockBounds",
+    ],
     attach(cache: CacheManager): BackendSession {
       if (!cache.host)
         throw new KvCacheError(
@@ -53,7 +62,7 @@ function attach(cache: HostCache): BackendSession {
   return {
     async load(graph: DecoderGraph, source: WeightSource, options: LoadOptions = {}) {
       checkAlive("session", !disposed);
-      const { weightFormat = "f32" } = options;
+      const { weightFormat = "f32", taps = [] } = options;
       if (weightFormat !== "f32")
         throw new KvCacheError(
           "unsupported",
@@ -61,10 +70,11 @@ function attach(cache: HostCache): BackendSession {
           { value: weightFormat, remedy: "Use weightFormat f32, or another backend." },
         );
       checkShapes(graph.shape, cache.layout.shape);
+      checkTaps(graph, taps);
       const weights = loadWeights(graph, source, options);
       let unloaded = false;
       const model: LoadedModel = {
-        async forward(step: StepInput) {
+        async forward(step: StepInput, wanted?: Map<string, Float32Array>) {
           checkAlive("session", !disposed);
           checkAlive("model", !unloaded);
           if (running)
@@ -73,7 +83,10 @@ function attach(cache: HostCache): BackendSession {
             });
           running = true;
           try {
-            return await forward(graph, weights, cache, step);
+            const named = wanted ? taps : [];
+            const { logits, tapped } = await forward(graph, weights, cache, step, named);
+            for (const [i, name] of named.entries()) wanted?.set(name, tapped[i]!);
+            return logits;
           } finally {
             running = false;
           }
@@ -93,6 +106,14 @@ function attach(cache: HostCache): BackendSession {
       disposed = true;
     },
   };
+}
+
+function checkTaps({ nodes }: DecoderGraph, taps: readonly string[]): void {
+  for (const name of taps)
+    if (!nodes.some(({ out }) => out === name))
+      throw new KvCacheError("invalid-argument", `The graph has no value ${name} to tap.`, {
+        value: name,
+      });
 }
 
 function checkShapes(model: KvShape, cache: KvShape): void {

@@ -1,12 +1,12 @@
 import {
   type DecoderGraph,
   type GraphNode,
-  halvesToFloats,
   KvCacheError,
   type LoadOptions,
   type WeightRef,
   type WeightSource,
   type WeightTensor,
+  weightFloats,
 } from "@kvcache/core";
 
 /** Weights in float32, each stored tensor (or range of its rows) converted once. */
@@ -28,7 +28,7 @@ export function loadWeights(
       throw new KvCacheError("aborted", "Loading the model was aborted.", { cause: signal.reason });
     const stored = source.get(ref.name);
     const key = keyOf(ref);
-    if (!loaded.has(key)) loaded.set(key, toFloats(stored, ref));
+    if (!loaded.has(key)) loaded.set(key, weightFloats(stored, ref));
     checkSize(ref, stored, loaded.get(key)!.length, shape);
     onProgress?.(done + 1, wanted.length);
   });
@@ -74,34 +74,4 @@ function checkSize(
       `Weight ${keyOf(ref)} has shape [${stored.shape}], the model needs [${shape}].`,
       { value: stored.shape },
     );
-}
-
-const bytesOf = { f32: 4, f16: 2, bf16: 2 } as const;
-
-/** Rows of a stored tensor as float32: a view where it is stored so and aligned. */
-function toFloats({ dtype, shape, data }: WeightTensor, { name, rows }: WeightRef): Float32Array {
-  const size = bytesOf[dtype];
-  const numRows = shape[0] ?? 1;
-  const rowLength = shape.slice(1).reduce((a, b) => a * b, 1);
-  const [start, end] = rows ?? [0, numRows];
-  if (!(start >= 0 && start <= end && end <= numRows) || data.length !== numRows * rowLength * size)
-    throw new KvCacheError(
-      "invalid-model",
-      `Weight ${name} of shape [${shape}] in ${data.length} bytes has no rows ${start} … ${end}.`,
-      { value: { shape, rows, bytes: data.length } },
-    );
-  let bytes = data.subarray(start * rowLength * size, end * rowLength * size);
-  if (bytes.byteOffset % size !== 0) bytes = bytes.slice();
-  const length = (end - start) * rowLength;
-  if (dtype === "f32") return new Float32Array(bytes.buffer, bytes.byteOffset, length);
-  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, length);
-  const floats = new Float32Array(length);
-  if (dtype === "f16") {
-    halvesToFloats(halves, floats);
-    return floats;
-  }
-  // bfloat16 is the upper half of a float32.
-  const words = new Uint32Array(floats.buffer);
-  for (let i = 0; i < length; i++) words[i] = halves[i]! << 16;
-  return floats;
 }

@@ -1,4 +1,4 @@
-import type { CacheManager } from "./cache.ts";
+import type { CacheManager, CacheOptions } from "./cache.ts";
 import type { Encoder } from "./encoder.ts";
 import type { DecoderGraph } from "./graph.ts";
 import type { SignalKind } from "./signal.ts";
@@ -28,13 +28,18 @@ export interface StepInput {
 }
 
 export interface LoadedModel {
-  /** Logits f32 [numLogits, vocabSize]. The array is the caller's. */
-  forward(step: StepInput): Promise<Float32Array>;
+  /**
+   * Logits f32 [numLogits, vocabSize]. The array is the caller's. Fills `taps`, where given, with
+   * the values named when the model was loaded, each [T, width].
+   */
+  forward(step: StepInput, taps?: Map<string, Float32Array>): Promise<Float32Array>;
   dispose(): Promise<void>;
 }
 
 export interface LoadOptions {
   readonly weightFormat?: WeightFormat;
+  /** Values of the graph that forward passes give out on demand: what chunk signals are read from. */
+  readonly taps?: readonly string[];
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -53,6 +58,8 @@ export interface Backend {
   /** One line for people: mode, versions, instruction set, threads. */
   readonly description: string;
   readonly signals: readonly SignalKind[];
+  /** Makes a cache in the memory of this backend's device; absent where backends share the host's. */
+  createCache?(options: CacheOptions): Promise<CacheManager>;
   /** Binds to a cache whose memory this backend can reach; one session per cache. */
   attach(cache: CacheManager): BackendSession;
   dispose(): Promise<void>;

@@ -1,6 +1,7 @@
 import type { SequenceSlot } from "./cache.ts";
 import type { HostCache } from "./host-cache.ts";
 import type { CacheLayout } from "./layout.ts";
+import type { ModelView, Observer } from "./observer.ts";
 import type { KvShape } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -40,6 +41,10 @@ export interface KvBatch {
    * since its cache began or was restored).
    */
   readonly windowLengths: readonly number[];
+  /** What the policy's scorer gathered from each sequence; undefined where it gathers nothing. */
+  readonly observers?: readonly (Observer | undefined)[];
+  /** Undefined where nobody knows the model, as in a test of a cache alone. */
+  readonly model?: ModelView | undefined;
   readonly protect: Protect;
   readonly phase: CompressionPhase;
   /** The memory, where it lives on the host. */
@@ -52,4 +57,7 @@ export interface BatchOptions {
   readonly phase: CompressionPhase;
   /** Ascending; every layer that owns blocks when absent. */
   readonly layers?: readonly number[];
+  /** Default: none. */
+  readonly observers?: readonly (Observer | undefined)[];
+  readonly model?: ModelView | undefined;
 }

@@ -29,6 +29,8 @@ export interface CacheStats {
   readonly arenas: readonly ArenaStats[];
   /** Bytes of all blocks that sequences or the prefix index hold. */
   readonly residentBytes: number;
+  /** Tokens of all open sequences, per row on average. */
+  readonly residentTokens: number;
   readonly capacityBytes: number;
   readonly sequences: number;
 }
@@ -68,6 +70,23 @@ export interface PrefixIndex {
   clear(namespace?: string): void;
 }
 
+/** What a cache is made from. */
+export interface CacheOptions {
+  readonly layout: CacheLayout;
+  /** Sequences that may be open at once; 8 when absent. */
+  readonly maxSequences?: number;
+  /** Longest sequence, in tokens of one row. */
+  readonly maxTokensPerSequence: number;
+  /** Bytes of keys and values over all arenas, so that every arena holds as many tokens. */
+  readonly memoryBytes?: number;
+  /** Blocks of each arena, in place of `memoryBytes`. */
+  readonly numBlocks?: number | readonly number[];
+  /** Last queries kept per layer for scoring; 0 (none) when absent. */
+  readonly windowSize?: number;
+  /** Most bytes that the prefix index may hold; the size of all blocks when absent. */
+  readonly prefixBytes?: number;
+}
+
 /**
  * Owns blocks, tables, lengths and positions of all sequences. `@kvcache/paged` implements it over
  * host memory; a device backend brings its own. One writer at a time: no call while a step runs.
@@ -75,8 +94,15 @@ export interface PrefixIndex {
 export interface CacheManager {
   readonly layout: CacheLayout;
   readonly maxSequences: number;
+  /** Queries kept per layer for scoring. */
+  readonly windowSize: number;
   /** The memory itself, where it lives on the host. */
   readonly host: HostCache | undefined;
+  /**
+   * The cache as host memory that has the contents of these sequences: `host` itself, or a copy to
+   * look at, until the next change of the cache.
+   */
+  snapshot(sequences: readonly SequenceSlot[]): Promise<HostCache>;
 
   /** Opens an empty sequence. Throws `out-of-blocks` when all slots are taken. */
   open(): SequenceSlot;
@@ -101,8 +127,12 @@ export interface CacheManager {
    * changes nothing when the pool is too small.
    */
   append(sequence: SequenceSlot, tokens: number): void;
-  /** Removes every entry with a position ≥ `position` and continues there. */
-  truncate(sequence: SequenceSlot, position: number): void;
+  /**
+   * Removes every entry with a position ≥ `position` and continues there. Of the window queries it
+   * takes those away that the removed tokens overwrote; `windowLength` stays valid instead, where
+   * the caller knows that they wrote none.
+   */
+  truncate(sequence: SequenceSlot, position: number, windowLength?: number): void;
   /** Gives back whole blocks of sliding-window layers that no later query can see. */
   releaseOutOfWindow(sequence: SequenceSlot): void;
   /**

@@ -66,7 +66,7 @@ describe("contracts carry", () => {
     const kernel: Kernel<{ out: Tensor }> = {
       name: "sketch",
       reference: () => {},
-      wgsl: { source: () => "" },
+      wgsl: { record: () => {} },
     };
     backend
       .attach({} as CacheManager)
@@ -155,7 +155,6 @@ describe("contracts carry", () => {
     const replaying = policy("replaying", everything, [
       {
         kind: "replay",
-        reduce: "max",
         passes: ({ tokenIds, tokenize }) => [
           {
             tokenIds: Int32Array.from([...tokenize("Repeat: "), ...tokenIds]),

@@ -28,6 +28,8 @@ export interface PlanEnvironment {
   readonly signals: readonly SignalKind[];
   /** Queries that the cache keeps for scoring. */
   readonly windowSize: number;
+  /** Of the model, where it is known: what profiles and weights of methods are bound to. */
+  readonly fingerprint?: string;
 }
 
 /** Checks that the parts can work together here, once, and freezes the plan. */
@@ -36,6 +38,8 @@ export function validatePlan(plan: CachePlan, environment: PlanEnvironment): Cac
   if (plan.eviction) {
     const { policy, target } = plan.eviction;
     checkTarget(target);
+    policy.scorer.checkShape?.(shape, environment.fingerprint);
+    policy.budget.checkShape?.(shape, environment.fingerprint);
     for (const signal of signalsOf(policy)) {
       if (!environment.signals.includes(signal.kind))
         throw new KvCacheError(

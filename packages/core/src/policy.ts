@@ -4,6 +4,8 @@ import type { KeepSet } from "./cache.ts";
 import type { Encoder } from "./encoder.ts";
 import { KvCacheError } from "./errors.ts";
 import type { CacheLayout } from "./layout.ts";
+import type { Observer } from "./observer.ts";
+import type { KvShape } from "./shape.ts";
 import type { Signal } from "./signal.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -13,8 +15,21 @@ export interface Scorer {
   /** JSON of what the scores depend on beside the name: part of a policy's fingerprint. */
   readonly options?: Readonly<Record<string, unknown>>;
   readonly needs: readonly Signal[];
-  /** Records the work that fills `out`, f32 [batch.totalSlots]. */
-  score(encoder: Encoder, batch: KvBatch, out: Tensor): void;
+  /**
+   * Where scores need more than the cache holds: begins to gather it for one sequence. The scorer
+   * finds it again in `batch.observers`.
+   */
+  createObserver?(layout: CacheLayout): Observer;
+  /**
+   * Throws when its weights or statistics are missing, or belong to a model of another shape, or of
+   * another fingerprint where that is known.
+   */
+  checkShape?(shape: KvShape, fingerprint?: string): void;
+  /**
+   * Records the work that fills `out`, f32 [batch.totalSlots]. `target` is what the event aims at,
+   * where there is one: few scorers look at it.
+   */
+  score(encoder: Encoder, batch: KvBatch, out: Tensor, target?: BudgetTarget): void;
 }
 
 /** The rows of one sequence, as a budget's `resolve` sees them. */
@@ -43,6 +58,8 @@ export interface BudgetAllocator {
    * when the target cannot be reached (fewer than the protected tokens, say).
    */
   resolve(request: BudgetRequest): number;
+  /** Throws when its profile is missing or belongs to another model, as a scorer's does. */
+  checkShape?(shape: KvShape, fingerprint?: string): void;
   /** Records the work that fills `counts`, u32 [batch.numRows]: 1 ≤ count ≤ row length. */
   allocate(encoder: Encoder, context: BudgetContext, counts: Tensor): void;
 }
@@ -50,21 +67,35 @@ export interface BudgetAllocator {
 /** Turns scores and counts into kept slots. */
 export interface Selector {
   readonly name: string;
-  select(encoder: Encoder, batch: KvBatch, scores: Tensor, counts: Tensor): KeepSet;
+  /** `target` is what the event aims at, where there is one: few selectors look at it. */
+  select(
+    encoder: Encoder,
+    batch: KvBatch,
+    scores: Tensor,
+    counts: Tensor,
+    target?: BudgetTarget,
+  ): KeepSet;
 }
 
 /** Chooses the blocks that one step reads; nothing is evicted (Quest). */
 export interface ReadSelector {
   readonly name: string;
   readonly needs: readonly Signal[];
+  /**
+   * Asked before a decoded token is appended, so that the last query is that of the token before.
+   * Kept indices are blocks of a row, 0 …; the block that the token is written to is read anyway.
+   */
   selectBlocks(encoder: Encoder, batch: KvBatch): KeepSet;
 }
 
 /** What compaction does to the kept entries: re-rotate keys, merge values. */
 export interface Transform {
   readonly name: string;
-  /** Records the change of kept entries in place, before they move together. */
-  apply(encoder: Encoder, batch: KvBatch, keep: KeepSet): void;
+  /**
+   * Records the change of kept entries in place, before they move together. `scores` are those that
+   * the kept were chosen by, f32 [batch.totalSlots].
+   */
+  apply(encoder: Encoder, batch: KvBatch, keep: KeepSet, scores: Tensor): void;
   /** Position that the next token gets afterwards; the true one when absent. */
   nextPosition?(kept: number, truePosition: number): number;
 }
@@ -89,6 +120,8 @@ export interface EvictionPolicy {
   readonly budget: BudgetAllocator;
   readonly selector: Selector;
   readonly transform?: Transform;
+  /** A policy that has one keeps everything in memory, and reads a part of it at each step. */
+  readonly readSelector?: ReadSelector;
   readonly trigger: Trigger;
   readonly protect: Protect;
   /** Whether the kept set depends on the question being part of the prompt. */
@@ -124,6 +157,7 @@ export function definePolicy(policy: Omit<EvictionPolicy, "specificationVersion"
 export const signalsOf = (policy: EvictionPolicy): readonly Signal[] => [
   ...policy.scorer.needs,
   ...policy.budget.needs,
+  ...(policy.readSelector?.needs ?? []),
 ];
 
 /** Whether a policy's trigger covers a phase. */

@@ -1,6 +1,7 @@
 /**
- * What a scorer may ask the forward pass for. Signals are written into side buffers of the cache,
- * switched on per sequence, never returned as graph outputs: a new policy does not recompile.
+ * What a scorer may ask the forward pass for. Window queries and attention sums are written into side
+ * buffers of the cache, switched on per sequence: a new policy does not recompile. Chunk signals go
+ * to the scorer's observer, from values that the model was loaded to give out (`LoadOptions.taps`).
  */
 export type Signal =
   /** The last `window` queries after RoPE, per layer: [window, numQueryHeads, headDim]. */
@@ -15,19 +16,18 @@ export type Signal =
       readonly phase: "all" | "decode";
       readonly buffer?: number;
     }
-  /** Mean and covariance of the queries before RoPE, per query head. */
+  /** Queries before RoPE of every token from position `skip` on; see Observation. */
   | { readonly kind: "queryStatistics"; readonly skip: number }
-  /** All queries of the running chunk, after RoPE. */
+  /** All queries of the running chunk, after RoPE; see Observation. */
   | { readonly kind: "chunkQueries" }
-  /** Inputs of the attention blocks of the running chunk. */
+  /** Inputs of the attention blocks of the running chunk; see Observation. */
   | { readonly kind: "hidden" }
   /**
-   * Per slot the maximum (or sum) of attention in extra forward passes over given tokens; their own
-   * entries leave the cache again. Read like `attentionSums`.
+   * Extra forward passes over given tokens before each compression; their own entries leave the
+   * cache again. What they show goes to the scorer's observer, with the chunk signals it asks for.
    */
   | {
       readonly kind: "replay";
-      readonly reduce: "max" | "sum";
       readonly passes: (context: ReplayContext) => readonly ReplayPass[];
     }
   /** Channel-wise minimum and maximum of the keys of each block. */
@@ -41,6 +41,14 @@ export interface ReplayContext {
   readonly tokenIds: Int32Array;
   /** Encodes text without special tokens. */
   readonly tokenize: (text: string) => Int32Array;
+  /** What the chat template puts around a first user message; absent where there is no template. */
+  readonly chat?: ChatFrame | undefined;
+}
+
+/** Token ids before a first user message, and from its end to the start of the answer. */
+export interface ChatFrame {
+  readonly prefix: Int32Array;
+  readonly suffix: Int32Array;
 }
 
 /** One extra pass: these tokens are fed after the cache, and scored slots lie in [start, end). */

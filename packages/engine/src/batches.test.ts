@@ -7,12 +7,24 @@ import { promptOf, testPlan } from "./test-world.ts";
 describe("batches", () => {
   const sums = [{ kind: "attentionSums", power: 2, phase: "decode", buffer: 2 }] as const;
   const window = [{ kind: "windowQueries", window: 3 }] as const;
+  const signals = ["chunkQueries", "hidden", "headOutputs"] as const;
+  const observed = [{ kind: "chunkQueries" }, { kind: "hidden" }] as const;
+  const replay = {
+    kind: "replay",
+    passes: ({ tokenIds }: { tokenIds: Int32Array }) => [
+      { tokenIds: tokenIds.slice(0, 20), start: 0, end: 20 },
+      { tokenIds: tokenIds.slice(20), start: 20, end: tokenIds.length },
+    ],
+  } as const;
   const decoding = { prefill: true, interval: 5, pressure: false };
   const plans = [
     {},
     testPlan(8),
     testPlan(12, { needs: window, name: "window" }),
     testPlan(9, { needs: [...sums, ...window], trigger: decoding, name: "sums" }),
+    testPlan(9, { needs: observed, name: "observing" }),
+    testPlan(9, { needs: [...observed, ...window], trigger: decoding, name: "observing-on" }),
+    testPlan(9, { needs: [...observed, replay, ...window], name: "replaying" }),
   ];
 
   it("give every sequence the tokens it gets alone, whatever happens around it", async () => {
@@ -38,6 +50,7 @@ describe("batches", () => {
           const { engine, world } = await setUp({
             numBlocks,
             prefixCache,
+            signals,
             scheduler: { maxBatchTokens, maxSequences },
           });
           const resolved = requests.map(({ prompt, maxTokens, plan, priority, hidden }) => {
@@ -62,7 +75,7 @@ describe("batches", () => {
             }),
           );
           for (const [i, { tokenIds, finishReason }] of outcomes.entries()) {
-            const expected = await alone(resolved[i]!);
+            const expected = await alone(resolved[i]!, { signals });
             expect([...tokenIds]).toEqual(expected.slice(0, tokenIds.length));
             if (finishReason !== "abort") expect(tokenIds).toHaveLength(expected.length);
           }
@@ -77,7 +90,11 @@ describe("batches", () => {
 
   it("give every block back, with sessions, choices and pressure among them", async () => {
     const pressure = { prefill: false, interval: 9, pressure: true };
-    const some = [...plans, testPlan(7, { trigger: pressure, name: "pressure" })];
+    const some = [
+      ...plans,
+      testPlan(7, { trigger: pressure, name: "pressure" }),
+      testPlan(7, { needs: observed, trigger: pressure, name: "observing-pressure" }),
+    ];
     const request = fc.record({
       length: fc.integer({ min: 1, max: 50 }),
       maxTokens: fc.integer({ min: 1, max: 20 }),
@@ -101,6 +118,7 @@ describe("batches", () => {
             numBlocks,
             maxSequences: 6,
             prefixCache,
+            signals,
             ...(slides && { slidingWindow: [5, undefined] }),
             scheduler: { maxBatchTokens: 16, maxSequences },
           });

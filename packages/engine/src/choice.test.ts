@@ -29,6 +29,9 @@ function choose(ids: readonly number[], options: Partial<ChoiceOptions> = {}) {
     stopStrings: [],
     stopIds: new Set([6]),
     maxTokens: 100,
+    minTokens: 0,
+    grammar: undefined,
+    promptScores: undefined,
     logprobs: undefined,
     ...options,
   });
@@ -90,7 +93,7 @@ describe("choice", () => {
 describe("generation", () => {
   it("delivers what was emitted before an error, then the error", async () => {
     const generation = new Generation(1, 1, () => {});
-    generation.events.push({ type: "token", index: 0, text: "a", tokenId: 0 });
+    generation.events.push({ type: "token", index: 0, text: "a", tokenId: 0, time: 0 });
     generation.fail(new Error("trouble"));
     const iterator = generation.stream[Symbol.asyncIterator]();
     expect((await iterator.next()).value).toMatchObject({ text: "a" });
@@ -103,7 +106,7 @@ describe("generation", () => {
     const generation = new Generation(1, 1, () => {
       left = true;
     });
-    generation.events.push({ type: "token", index: 0, text: "a", tokenId: 0 });
+    generation.events.push({ type: "token", index: 0, text: "a", tokenId: 0, time: 0 });
     for await (const _ of generation.stream) break;
     expect(left).toBe(true);
   });

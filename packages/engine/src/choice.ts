@@ -1,15 +1,19 @@
 import {
   createRandom,
+  maskLogits,
   type Random,
   type SamplingParams,
   type StopMatcher,
   type StreamDecoder,
   sampleToken,
   stopMatcher,
+  type TokenConstraint,
+  type TokenGrammar,
   topLogprobs,
 } from "@kvcache/decoder";
 import type { Generation } from "./generation.ts";
 import type { FinishReason, TokenEvent } from "./generation-event.ts";
+import type { PromptScores } from "./prompt-scores.ts";
 
 export interface ChoiceOptions {
   readonly index: number;
@@ -22,6 +26,11 @@ export interface ChoiceOptions {
   readonly stopStrings: readonly string[];
   readonly stopIds: ReadonlySet<number>;
   readonly maxTokens: number;
+  /** Stop strings and ids do not count before. */
+  readonly minTokens: number;
+  readonly grammar: TokenGrammar | undefined;
+  /** Where this choice's prompt is scored. */
+  readonly promptScores: PromptScores | undefined;
   /** Undefined: no logprobs; otherwise how many alternatives each token reports. */
   readonly logprobs: number | undefined;
 }
@@ -38,6 +47,7 @@ export class Choice {
   readonly #options: ChoiceOptions;
   readonly #random: Random;
   readonly #stops: StopMatcher;
+  readonly #constraint: TokenConstraint | undefined;
 
   constructor(generation: Generation, options: ChoiceOptions) {
     this.generation = generation;
@@ -45,6 +55,11 @@ export class Choice {
     this.#options = options;
     this.#random = createRandom(options.seed);
     this.#stops = stopMatcher(options.stopStrings);
+    this.#constraint = options.grammar?.start();
+  }
+
+  get promptScores(): PromptScores | undefined {
+    return this.#options.promptScores;
   }
 
   /** The token that was chosen last. */
@@ -55,9 +70,12 @@ export class Choice {
   /** Samples from logits [vocabSize] and emits the token; returns why the choice ends, if it does. */
   take(logits: Float32Array): FinishReason | undefined {
     const { sampling, promptIds, decoder, stopIds, maxTokens, logprobs } = this.#options;
+    const time = performance.now();
+    if (this.tokenIds.length === 0) this.firstTokenAt = time;
+    if (maxTokens === 0) return "length";
     const history = { promptIds, generatedIds: this.tokenIds };
-    const tokenId = sampleToken(logits, sampling, history, this.#random);
-    if (this.tokenIds.length === 0) this.firstTokenAt = performance.now();
+    const early = this.tokenIds.length < this.#options.minTokens;
+    const tokenId = sampleToken(this.#permitted(logits, early), sampling, history, this.#random);
     this.tokenIds.push(tokenId);
     let reason: FinishReason | undefined;
     let text = "";
@@ -65,17 +83,29 @@ export class Choice {
       reason = "stop";
       this.stoppedBy = tokenId;
     } else {
-      const match = this.#stops.push(decoder?.push(tokenId) ?? "");
-      text = match.text;
-      this.stoppedBy = match.stoppedBy;
-      if (match.stoppedBy !== undefined) reason = "stop";
+      const complete = this.#constraint?.accept(tokenId) === true;
+      text = decoder?.push(tokenId) ?? "";
+      if (!early) {
+        const match = this.#stops.push(text);
+        text = match.text;
+        this.stoppedBy = match.stoppedBy;
+      }
+      if (this.stoppedBy !== undefined || complete) reason = "stop";
     }
     this.text += text;
-    const event: TokenEvent = { type: "token", index: this.index, text, tokenId };
+    const event: TokenEvent = { type: "token", index: this.index, text, tokenId, time };
     this.generation.events.push(
       logprobs === undefined ? event : { ...event, ...topLogprobs(logits, tokenId, logprobs) },
     );
     return reason ?? (this.tokenIds.length >= maxTokens ? "length" : undefined);
+  }
+
+  /** The logits of the tokens that may come now. */
+  #permitted(logits: Float32Array, early: boolean): Float32Array {
+    const allowed = this.#constraint?.allowed();
+    // The end of a grammar's text is no stop that could wait.
+    const banned = early && !allowed ? this.#options.stopIds : [];
+    return allowed || early ? maskLogits(logits, allowed, banned) : logits;
   }
 
   /** Text that was held back: nothing after a stop string. */

@@ -1,5 +1,4 @@
 import {
-  type BackendSession,
   type BudgetTarget,
   type CacheManager,
   type CompressionPhase,
@@ -12,7 +11,6 @@ import type { Sequence } from "./sequence.ts";
 import type { Trace } from "./trace.ts";
 
 export interface CompressionTools extends ReplayTools {
-  readonly session: BackendSession;
   readonly trace: Trace | undefined;
 }
 
@@ -32,7 +30,7 @@ export async function compressSequences(
   sequences: readonly Sequence[],
   { policy, target, phase }: CompressionRequest,
 ): Promise<void> {
-  const { cache, session, trace } = tools;
+  const { cache, session, view, trace } = tools;
   const began = performance.now();
   const entriesBefore = sequences.map((sequence) => {
     const { lengths, nextPosition, residentBytes } = cache.sequenceStats(sequence.slot!);
@@ -43,12 +41,18 @@ export async function compressSequences(
     return sum(lengths);
   });
   for (const sequence of sequences) {
-    if (sequence.plan.replay) await runReplay(sequence, sequence.plan.replay, tools);
+    const { replay } = sequence.plan;
+    if (replay) await runReplay(sequence, replay, phase, tools);
     if (!sequence.plan.sharesBlocks) cache.unshare(sequence.slot!);
   }
 
   const slots = sequences.map(({ slot }) => slot!);
-  const batch = cache.batch(slots, { protect: policy.protect, phase });
+  const batch = cache.batch(slots, {
+    protect: policy.protect,
+    phase,
+    observers: sequences.map(({ observer }) => observer),
+    model: view,
+  });
   const encoder = session.encoder();
   const { keep } = recordCompression(encoder, batch, policy, target);
   await encoder.submit();

@@ -29,11 +29,11 @@ export function recordCompression(
   target: BudgetTarget,
 ): RecordedCompression {
   const scores = encoder.tensor("f32", batch.totalSlots);
-  policy.scorer.score(encoder, batch, scores);
+  policy.scorer.score(encoder, batch, scores, target);
   encoder.run(protectScores, { batch, scores });
   const counts = encoder.tensor("u32", batch.numRows);
   policy.budget.allocate(encoder, { batch, target, scores }, counts);
-  const keep = policy.selector.select(encoder, batch, scores, counts);
-  policy.transform?.apply(encoder, batch, keep);
+  const keep = policy.selector.select(encoder, batch, scores, counts, target);
+  policy.transform?.apply(encoder, batch, keep, scores);
   return { scores, counts, keep };
 }

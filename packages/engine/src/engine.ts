@@ -6,6 +6,7 @@ import { createCounters, type EngineStats } from "./engine-stats.ts";
 import { type Explanation, explainPlan } from "./explain.ts";
 import { Generation, type GenerationStream } from "./generation.ts";
 import { createPrefixReuse, noPrefixReuse } from "./prefix-reuse.ts";
+import { PromptScores } from "./prompt-scores.ts";
 import { type GenerationRequest, type ResolvedRequest, resolveRequest } from "./request.ts";
 import { Roster } from "./roster.ts";
 import { openRuntime, type RuntimeOptions } from "./runtime.ts";
@@ -95,8 +96,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     const generation = new Generation(ids.length, n, abort);
     const seed = sampling.seed ?? Math.floor(Math.random() * 2 ** 32);
     for (let index = 0; index < n; index++) {
-      const decoder = model.tokenizer?.streamDecoder({ skipSpecialTokens: true });
-      const { logprobs } = request;
+      const { logprobs, promptLogprobs, grammar, skipSpecialTokens = true } = request;
+      const decoder = model.tokenizer?.streamDecoder({ skipSpecialTokens });
+      const scored = index === 0 && promptLogprobs !== undefined;
       generation.choices.push(
         new Choice(generation, {
           ...resolved,
@@ -105,7 +107,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
           seed: seed + index,
           promptIds: ids,
           decoder,
+          grammar,
           logprobs,
+          promptScores: scored ? new PromptScores(ids, promptLogprobs) : undefined,
         }),
       );
     }

@@ -38,8 +38,12 @@ export interface TokenEvent {
   /** Text that this token completes: empty inside a character or while a stop string may follow. */
   readonly text: string;
   readonly tokenId: number;
+  /** When it was chosen, as `performance.now()` tells. */
+  readonly time: number;
   /** Before any sampling parameter; present where the request asked for logprobs. */
   readonly logprob?: number;
+  /** 1 for the likeliest token. */
+  readonly rank?: number;
   readonly topLogprobs?: readonly TokenLogprob[];
 }
 

@@ -7,10 +7,16 @@ import type {
   GenerationResult,
   KvUsage,
 } from "./generation-event.ts";
+import type { PromptLogprob } from "./prompt-scores.ts";
 
 /** What `generate` returns: iterate it for tokens, or await `result`. */
 export interface GenerationStream extends AsyncIterable<GenerationEvent> {
   readonly result: Promise<GenerationResult>;
+  /**
+   * One entry for each prompt token (undefined for the first), complete when the first event comes;
+   * undefined unless the request asked for it.
+   */
+  readonly promptLogprobs: readonly (PromptLogprob | undefined)[] | undefined;
 }
 
 /** The engine's side of one request: its events, its result and whether it still wants to run. */
@@ -42,7 +48,8 @@ export class Generation {
 
   get stream(): GenerationStream {
     const { events, result } = this;
-    return { result, [Symbol.asyncIterator]: () => events[Symbol.asyncIterator]() };
+    const promptLogprobs = this.choices[0]?.promptScores?.logprobs;
+    return { result, promptLogprobs, [Symbol.asyncIterator]: () => events[Symbol.asyncIterator]() };
   }
 
   end(choice: Choice, finishReason: FinishReason, kv: KvUsage, cachedTokens: number): void {

@@ -14,8 +14,10 @@ export type {
   TokenEvent,
   Usage,
 } from "./generation-event.ts";
+export { createObservation, type ObservedPart, type ObservedTokens } from "./observation.ts";
+export type { PromptLogprob } from "./prompt-scores.ts";
 export type { ChatPrompt, GenerationRequest, StopConditions } from "./request.ts";
-export { createRunner, type Runner, type SequenceRunner } from "./runner.ts";
+export { createRunner, type OpenOptions, type Runner, type SequenceRunner } from "./runner.ts";
 export type { Runtime, RuntimeOptions, ServedModel } from "./runtime.ts";
 export type { Session } from "./session.ts";
 export { TRACE_VERSION, type TraceEvent, type TraceOptions } from "./trace.ts";

@@ -74,7 +74,6 @@ describe("compressing", () => {
       [
         {
           kind: "replay",
-          reduce: "max",
           passes: ({ tokenIds }: { tokenIds: Int32Array }) => [
             { tokenIds: tokenIds.slice(0, 20), start: 0, end: 20 },
             { tokenIds: tokenIds.slice(20), start: 20, end },

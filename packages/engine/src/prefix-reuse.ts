@@ -74,12 +74,12 @@ export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOption
   return Object.freeze({
     reusable(sequence: Sequence): number {
       const limit = limitOf(sequence);
-      if (!sequence.plan.sharesBlocks || limit <= 0) return 0;
+      if (!sequence.plan.sharesBlocks || scoresPrompt(sequence) || limit <= 0) return 0;
       return cache.prefixes.lookup(keyOf(sequence, sequence.promptLength), limit);
     },
 
     adopt(sequence: Sequence, slot: SequenceSlot): AdoptedPrefix {
-      if (!sequence.plan.sharesBlocks) return nothing;
+      if (!sequence.plan.sharesBlocks || scoresPrompt(sequence)) return nothing;
       const { compressAfter: tokens, promptLength, plan } = sequence;
       if (
         wantsCompressed(sequence) &&
@@ -106,13 +106,17 @@ export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOption
     },
 
     publishCompressed(sequence: Sequence): void {
-      const { plan, slot, cached, promptLength, compressAfter } = sequence;
+      const { plan, slot, cached, promptLength, compressAfter, compressed } = sequence;
       if (slot === undefined || !plan.sharesBlocks || cached !== compressAfter) return;
-      if (cached < promptLength)
+      // Where nothing was evicted, others start from the uncompressed prefix.
+      if (compressed && cached < promptLength)
         cache.prefixes.publishCompressed(slot, keyOf(sequence, cached), plan.fingerprint);
     },
   });
 }
+
+/** Whether somebody wants to know what the model thinks of each prompt token. */
+const scoresPrompt = ({ choice }: Sequence): boolean => choice?.promptScores !== undefined;
 
 const nothing: AdoptedPrefix = Object.freeze({ tokens: 0 });
 

@@ -1,5 +1,10 @@
 import { type CachePlan, KvCacheError, type RopeParameters } from "@kvcache/core";
-import type { ChatMessage, ChatTemplateOptions, SamplingParams } from "@kvcache/decoder";
+import type {
+  ChatMessage,
+  ChatTemplateOptions,
+  SamplingParams,
+  TokenGrammar,
+} from "@kvcache/decoder";
 import type { BlockAccount } from "./block-account.ts";
 import { type Runtime, tokenizerOf } from "./runtime.ts";
 import { fits } from "./scheduler.ts";
@@ -21,10 +26,16 @@ export interface ChatPrompt extends ChatTemplateOptions {
 export interface GenerationRequest {
   /** Text (special tokens are added), token ids, or messages for the model's chat template. */
   readonly prompt: string | ArrayLike<number> | ChatPrompt;
-  /** Default: the model's own, else what is left of its context. */
+  /** Default: the model's own, else what is left of its context. 0 only scores the prompt. */
   readonly maxTokens?: number;
+  /** Nothing but the grammar's end ends an answer before it has this many tokens. Default 0. */
+  readonly minTokens?: number;
   readonly sampling?: SamplingParams;
   readonly stop?: StopConditions;
+  /** Every choice is a text of this grammar, compiled for the model's vocabulary. */
+  readonly grammar?: TokenGrammar;
+  /** Leaves tokens that are marked special out of the text. Default true. */
+  readonly skipSpecialTokens?: boolean;
   /** Which tokens stay, how they are stored. Default: all, as the cache does. */
   readonly plan?: CachePlan;
   /**
@@ -39,6 +50,11 @@ export interface GenerationRequest {
   readonly priority?: number;
   /** Reports each token's log-probability and this many of the likeliest alternatives. */
   readonly logprobs?: number;
+  /**
+   * Reports the log-probability of each prompt token and this many alternatives. Such a prompt is
+   * computed whole: it starts from no cached prefix.
+   */
+  readonly promptLogprobs?: number;
   /** Choices to generate from one prefill. Default 1. */
   readonly n?: number;
   /** Requests share cached prefixes only with requests of the same salt. */
@@ -49,6 +65,7 @@ export interface GenerationRequest {
 export interface ResolvedRequest {
   readonly ids: Int32Array;
   readonly maxTokens: number;
+  readonly minTokens: number;
   readonly stopIds: ReadonlySet<number>;
   readonly stopStrings: readonly string[];
   readonly plan: SequencePlan;
@@ -78,6 +95,15 @@ export function resolveRequest(
       remedy: "Leave n out, or the session.",
     });
   if (request.logprobs !== undefined) count("logprobs", request.logprobs, 0);
+  if (request.promptLogprobs !== undefined) {
+    count("promptLogprobs", request.promptLogprobs, 0);
+    if (request.session)
+      throw new KvCacheError("invalid-argument", "A session does not compute its prompt whole.", {
+        value: request.promptLogprobs,
+        remedy: "Leave promptLogprobs out, or the session.",
+      });
+  }
+  checkBias(request.sampling, model.graph.vocabSize);
   const compressAfter = compressionPoint(request, plan, ids.length);
   const priority = request.priority ?? 0;
   if (!Number.isFinite(priority))
@@ -87,9 +113,10 @@ export function resolveRequest(
 
   const context = contextLength(runtime, plan);
   const room = context - ids.length;
-  if (room < 1) throw tooLong(ids.length, 1, context);
   const wanted = request.maxTokens ?? model.generationConfig.maxNewTokens;
-  const maxTokens = wanted === undefined ? room : count("maxTokens", wanted, 1);
+  const fewest = request.promptLogprobs === undefined ? 1 : 0;
+  const maxTokens = wanted === undefined ? room : count("maxTokens", wanted, fewest);
+  if (room < Math.min(1, maxTokens)) throw tooLong(ids.length, 1, context);
   if (request.maxTokens !== undefined && maxTokens > room)
     throw tooLong(ids.length, maxTokens, context);
   const first = plan.policy?.trigger.prefill ? compressAfter : ids.length;
@@ -105,6 +132,7 @@ export function resolveRequest(
   return {
     ids,
     maxTokens: Math.min(maxTokens, room),
+    minTokens: count("minTokens", request.minTokens ?? 0, 0),
     stopIds: new Set([...stopIds, ...(ignoreEos ? [] : model.generationConfig.eosTokenIds)]),
     stopStrings: strings,
     plan,
@@ -184,6 +212,16 @@ const tooLong = (prompt: number, maxTokens: number, context: number) =>
     `A prompt of ${prompt} tokens and ${maxTokens} new ones exceed the context of ${context}.`,
     { value: prompt + maxTokens, remedy: "Shorten the prompt or lower maxTokens." },
   );
+
+/** Sampling would find this out in the middle of an answer. */
+function checkBias({ logitBias = {} }: SamplingParams = {}, vocabSize: number): void {
+  const bad = Object.keys(logitBias).find((id) => !(Number(id) < vocabSize));
+  if (bad === undefined) return;
+  throw new KvCacheError("invalid-argument", `logitBias names token ${bad}, which is none.`, {
+    value: bad,
+    remedy: `Use ids from 0 to ${vocabSize - 1}.`,
+  });
+}
 
 function count(name: string, value: number, low: number): number {
   if (Number.isSafeInteger(value) && value >= low) return value;

@@ -1,4 +1,10 @@
-import { type CachePlan, KvCacheError, type SequenceSlot, type SequenceStats } from "@kvcache/core";
+import {
+  type CachePlan,
+  KvCacheError,
+  type Observer,
+  type SequenceSlot,
+  type SequenceStats,
+} from "@kvcache/core";
 import { sampleToken } from "@kvcache/decoder";
 import { openRuntime, type Runtime, type RuntimeOptions } from "./runtime.ts";
 import { Sequence } from "./sequence.ts";
@@ -34,10 +40,15 @@ export interface SequenceRunner {
   close(): void;
 }
 
+export interface OpenOptions {
+  /** For profiling: sees every pass, with all the signals that the runner was created with. */
+  readonly observer?: Observer;
+}
+
 export interface Runner {
   readonly runtime: Runtime;
   /** Opens an empty sequence that gathers the signals the plan needs. */
-  open(plan?: CachePlan): SequenceRunner;
+  open(plan?: CachePlan, options?: OpenOptions): SequenceRunner;
   dispose(): Promise<void>;
 }
 
@@ -47,12 +58,18 @@ export async function createRunner(options: RuntimeOptions): Promise<Runner> {
   let numOpened = 0;
   return Object.freeze({
     runtime,
-    open: (plan: CachePlan = {}) => openSequence(runtime, plan, numOpened++),
+    open: (plan: CachePlan = {}, open: OpenOptions = {}) =>
+      openSequence(runtime, plan, open, numOpened++),
     dispose: () => runtime.dispose(),
   });
 }
 
-function openSequence(runtime: Runtime, plan: CachePlan, id: number): SequenceRunner {
+function openSequence(
+  runtime: Runtime,
+  plan: CachePlan,
+  { observer: profiler }: OpenOptions,
+  id: number,
+): SequenceRunner {
   const { cache, maxBatchTokens, model } = runtime;
   const { vocabSize } = model.graph;
   const sequence = new Sequence({
@@ -61,6 +78,8 @@ function openSequence(runtime: Runtime, plan: CachePlan, id: number): SequenceRu
     priority: 0,
     plan: runtime.planOf(plan),
     cacheSalt: "",
+    profiler,
+    continues: true,
   });
   sequence.enter(cache.open(), 0, 0);
   let lastLogits: Float32Array | undefined;
@@ -68,7 +87,8 @@ function openSequence(runtime: Runtime, plan: CachePlan, id: number): SequenceRu
   /** Feeds `count` tokens of the log; returns logits of the last one or of all of them. */
   async function step(count: number, wanted: "last" | "all"): Promise<Float32Array> {
     cache.append(sequence.slot!, count);
-    const logits = await runtime.forward([sequence.feed(count, wanted)]);
+    const { logits, failures } = await runtime.forward([sequence.feed(count, wanted)]);
+    if (failures.has(0)) throw failures.get(0);
     sequence.advance(count);
     cache.releaseOutOfWindow(sequence.slot!);
     lastLogits = logits.subarray(logits.length - vocabSize);
@@ -113,6 +133,7 @@ function openSequence(runtime: Runtime, plan: CachePlan, id: number): SequenceRu
         const phase = sequence.due;
         if (phase) await compress(phase === "prefill" ? phase : "decode");
         sequence.sampled(ids[i]!);
+        if (sequence.selectsReads) await runtime.selectReads([sequence]);
         out.set(await step(1, "last"), i * vocabSize);
       }
       return out;

@@ -6,13 +6,20 @@ import {
   type Encoder,
   KvCacheError,
   type LoadOptions,
+  type ModelView,
+  type SignalKind,
   type WeightSource,
 } from "@kvcache/core";
 import type { ChatTokenizer, GenerationConfig } from "@kvcache/decoder";
+import { chatFrame } from "./chat-frame.ts";
 import { type CompressionRequest, compressSequences } from "./compress-sequences.ts";
+import { createModelView } from "./model-view.ts";
+import { observePass } from "./observe-pass.ts";
+import { narrowReads, selectReads } from "./read-blocks.ts";
 import type { Sequence } from "./sequence.ts";
 import { type SequencePlan, sequencePlan } from "./sequence-plan.ts";
 import { type Feed, StepAssembler } from "./step-assembler.ts";
+import { createTaps } from "./taps.ts";
 import { createTrace, type Trace, type TraceOptions } from "./trace.ts";
 
 /** The parts of a model that serving it takes; what `loadModel` of @kvcache/decoder returns fits. */
@@ -44,7 +51,21 @@ export interface RuntimeOptions {
   readonly load?: LoadOptions;
   /** Tokens of one forward pass at most. Default 512. */
   readonly maxBatchTokens?: number;
+  /**
+   * Kinds of signals that plans will ask for beyond those that every engine gives: `chunkQueries`,
+   * `queryStatistics`, `hidden`, `headOutputs`. Forward passes copy what they are read from, for
+   * sequences that observe it only. Default: none.
+   */
+  readonly signals?: readonly SignalKind[];
   readonly trace?: TraceOptions;
+}
+
+/** What a forward pass gave. */
+export interface PassResult {
+  /** f32 [wanted rows, vocabSize]. */
+  readonly logits: Float32Array;
+  /** What observers threw, by index of the feed that they watched. */
+  readonly failures: ReadonlyMap<number, unknown>;
 }
 
 /** A model loaded on a backend that is bound to a cache: what the engine and the runner share. */
@@ -56,15 +77,21 @@ export interface Runtime {
   readonly trace: Trace | undefined;
   /** Checks a plan; throws `invalid-plan` or `missing-signal`. */
   planOf(plan: CachePlan): SequencePlan;
-  /** One forward pass; tokens have their slots already. Logits f32 [wanted rows, vocabSize]. */
-  forward(feeds: readonly Feed[]): Promise<Float32Array>;
+  /** One forward pass, shown to its observers; tokens have their slots already. */
+  forward(feeds: readonly Feed[]): Promise<PassResult>;
+  /** Asks the policies of sequences that select what they read, for the step that comes next. */
+  selectReads(sequences: readonly Sequence[]): Promise<void>;
   /** One compression event; see `compressSequences`. */
   compress(sequences: readonly Sequence[], request: CompressionRequest): Promise<void>;
   encoder(): Encoder;
+  /** What policies may know of the model. */
+  readonly view: ModelView;
   /** Kernels that ran on the host for want of an implementation, by name. */
   fallbacks(): ReadonlyMap<string, number>;
   dispose(): Promise<void>;
 }
+
+const none: ReadonlyMap<number, unknown> = new Map();
 
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { model, backend, cache, maxBatchTokens = 512 } = options;
@@ -75,19 +102,49 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       { value: maxBatchTokens },
     );
   const trace = createTrace(cache.layout, options.trace);
+  const taps = createTaps(model.graph, backend, options.signals ?? []);
+  const view = createModelView(model.graph, model.weights);
   const session = backend.attach(cache);
-  const loaded = await session.load(model.graph, model.weights, options.load);
+  const loaded = await session.load(model.graph, model.weights, {
+    ...options.load,
+    ...(taps.names.length > 0 && { taps: taps.names }),
+  });
   const assembler = new StepAssembler();
   const tokenize = (text: string) => tokenizerOf(model).encode(text, { addSpecialTokens: false });
-  const tools = { cache, session, model: loaded, assembler, tokenize, maxBatchTokens, trace };
+  const chat = () => chatFrame(model.tokenizer);
+  const observing = { cache, session, taps, view };
+  const tools = { ...observing, model: loaded, assembler, tokenize, chat, maxBatchTokens, trace };
+  const sources = {
+    backend: backend.signals,
+    tapped: taps.signals,
+    fingerprint: model.fingerprint,
+  };
   return Object.freeze({
     model,
     cache,
     backend,
     maxBatchTokens,
     trace,
-    planOf: (plan: CachePlan) => sequencePlan(plan, cache, backend.signals),
-    forward: (feeds: readonly Feed[]) => loaded.forward(assembler.assemble(feeds)),
+    planOf: (plan: CachePlan) => sequencePlan(plan, cache, sources),
+    view,
+    async forward(feeds: readonly Feed[]) {
+      const step = assembler.assemble(feeds);
+      const watched = feeds.some((feed) => feed.watched);
+      const values = new Map<string, Float32Array>();
+      const wanted = watched && taps.names.length > 0 ? values : undefined;
+      const narrowed = feeds.some(({ reads }) => reads) && narrowReads(cache.host!, feeds);
+      let logits: Float32Array;
+      try {
+        logits = await loaded.forward(step, wanted);
+      } finally {
+        if (narrowed) narrowed.restore();
+      }
+      return { logits, failures: watched ? await observePass(observing, feeds, values) : none };
+    },
+    async selectReads(sequences: readonly Sequence[]) {
+      for (const sequence of sequences)
+        sequence.reads = await selectReads(observing, sequence, sequence.plan.policy!);
+    },
     compress: (sequences: readonly Sequence[], request: CompressionRequest) =>
       compressSequences(tools, sequences, request),
     encoder: () => session.encoder(),

@@ -4,6 +4,7 @@ import {
   type CachePlan,
   type EvictionPolicy,
   KvCacheError,
+  type Observer,
   planFingerprint,
   type Signal,
   type SignalKind,
@@ -11,6 +12,7 @@ import {
   signalsOf,
   validatePlan,
 } from "@kvcache/core";
+import { chunkSignals } from "./observation.ts";
 
 /** A cache plan, checked, with everything the engine derives from it once. */
 export interface SequencePlan {
@@ -26,7 +28,11 @@ export interface SequencePlan {
   /** Queries that the scorer must have seen when it runs. */
   readonly window: number;
   readonly replay: Extract<Signal, { kind: "replay" }> | undefined;
-  /** Attention sums belong to one sequence, so blocks that carry them are never shared. */
+  /** What the scorer's observers see of each pass. */
+  readonly chunkSignals: ReadonlySet<SignalKind>;
+  /** Begins to observe a sequence; undefined where the scorer gathers nothing. */
+  readonly createObserver: (() => Observer) | undefined;
+  /** What is gathered over a whole prompt belongs to one sequence, so its blocks are never shared. */
   readonly sharesBlocks: boolean;
 }
 
@@ -36,8 +42,19 @@ const perSequence: readonly SignalKind[] = [
   "queryStatistics",
   "chunkQueries",
   "hidden",
+  "headOutputs",
   "replay",
 ];
+
+/** What a plan can ask for, and of which model. */
+export interface PlanSources {
+  /** Kinds that the backend can give. */
+  readonly backend: readonly SignalKind[];
+  /** Chunk signals that the model was loaded with. */
+  readonly tapped: ReadonlySet<SignalKind>;
+  /** The model's, which profiles and trained weights must belong to. */
+  readonly fingerprint: string;
+}
 
 /**
  * Checks a plan against the cache and the signals of its backend. Throws `invalid-plan` or
@@ -46,11 +63,18 @@ const perSequence: readonly SignalKind[] = [
 export function sequencePlan(
   plan: CachePlan,
   cache: CacheManager,
-  signals: readonly SignalKind[],
+  sources: PlanSources,
 ): SequencePlan {
   const { shape } = cache.layout;
+  if (plan.eviction) checkTapped(plan.eviction.policy, sources);
+  const signals = sources.backend;
   const windowSize = cache.host?.windowSize ?? Number.POSITIVE_INFINITY;
-  const checked = validatePlan(plan, { shape, signals, windowSize });
+  const checked = validatePlan(plan, {
+    shape,
+    signals,
+    windowSize,
+    fingerprint: sources.fingerprint,
+  });
   checkStorage(checked, cache);
   const policy = checked.eviction?.policy;
   let prefillFlags = 0;
@@ -59,6 +83,7 @@ export function sequencePlan(
   let window = 0;
   let replay: SequencePlan["replay"];
   const needs = policy ? signalsOf(policy) : [];
+  const scorer = policy?.scorer;
   for (const signal of needs) {
     if (signal.kind === "windowQueries") {
       window = Math.max(window, signal.window);
@@ -78,6 +103,12 @@ export function sequencePlan(
       attentionBuffer = buffer;
     } else if (signal.kind === "replay") replay = signal;
   }
+  if (policy?.readSelector && !cache.host)
+    throw new KvCacheError(
+      "unsupported",
+      `Policy ${policy.name} selects the blocks that a step reads, which this cache on a device cannot do.`,
+      { value: policy.readSelector.name },
+    );
   if (policy?.transform?.nextPosition) checkRenumbering(policy, window, cache);
   return Object.freeze({
     plan: checked,
@@ -89,11 +120,36 @@ export function sequencePlan(
     attentionBuffer: attentionBuffer ?? 0,
     window,
     replay,
-    sharesBlocks: !needs.some((signal) => perSequence.includes(signal.kind)),
+    chunkSignals: new Set(
+      needs.map(({ kind }) => kind).filter((kind) => chunkSignals.includes(kind)),
+    ),
+    createObserver: scorer?.createObserver && (() => scorer.createObserver!(cache.layout)),
+    sharesBlocks:
+      !scorer?.createObserver && !needs.some((signal) => perSequence.includes(signal.kind)),
   });
 }
 
-/** Window queries are found by position, so what they are at must not change while they are needed. */
+/** Chunk signals are there only where the model was loaded to give them out. */
+function checkTapped(policy: EvictionPolicy, { backend, tapped }: PlanSources): void {
+  const kinds = [...new Set(signalsOf(policy).map(({ kind }) => kind))].filter((kind) =>
+    chunkSignals.includes(kind),
+  );
+  const missing = kinds.find((kind) => backend.includes(kind) && !tapped.has(kind));
+  if (missing !== undefined)
+    throw new KvCacheError(
+      "missing-signal",
+      `Policy ${policy.name} needs the signal ${missing}, which this engine was not created to give.`,
+      {
+        value: missing,
+        remedy: `Create the engine with signals: ${JSON.stringify([...new Set([...tapped, ...kinds])])}.`,
+      },
+    );
+}
+
+/**
+ * Window queries and what observers gather are found by position, which must not change while they
+ * are needed.
+ */
 function checkRenumbering(policy: EvictionPolicy, window: number, cache: CacheManager): void {
   const { interval, pressure } = policy.trigger;
   if (!cache.host)
@@ -102,10 +158,10 @@ function checkRenumbering(policy: EvictionPolicy, window: number, cache: CacheMa
       `Policy ${policy.name} renumbers positions, which this cache on a device cannot do.`,
       { value: policy.transform?.name },
     );
-  if (window > 0 && (interval !== undefined || pressure))
+  if ((window > 0 || policy.scorer.createObserver) && (interval !== undefined || pressure))
     throw new KvCacheError(
       "invalid-plan",
-      `Policy ${policy.name} renumbers positions and observes queries again while decoding.`,
+      `Policy ${policy.name} renumbers positions and looks at what it observed again while decoding.`,
       { value: policy.trigger, remedy: "Compress at the end of the prefill only." },
     );
 }

@@ -1,5 +1,7 @@
-import { assert, type CompressionPhase, type SequenceSlot } from "@kvcache/core";
+import { assert, type CompressionPhase, type Observer, type SequenceSlot } from "@kvcache/core";
 import type { Choice } from "./choice.ts";
+import type { Watched } from "./observe-pass.ts";
+import type { BlockReads } from "./read-blocks.ts";
 import type { Schedulable } from "./scheduler.ts";
 import type { SequencePlan } from "./sequence-plan.ts";
 import type { SessionState } from "./session.ts";
@@ -39,6 +41,10 @@ export interface SequenceOptions {
   readonly plan: SequencePlan;
   /** Prefixes are shared with sequences of the same salt only. */
   readonly cacheSalt: string;
+  /** Looks at every pass beside the plan's own observer. */
+  readonly profiler?: Observer | undefined;
+  /** Whether turns follow that no session tells of. Default false. */
+  readonly continues?: boolean;
 }
 
 /**
@@ -49,6 +55,8 @@ export class Sequence implements Schedulable {
   readonly id: number;
   readonly plan: SequencePlan;
   readonly cacheSalt: string;
+  readonly profiler: Observer | undefined;
+  readonly #continues: boolean;
   arrival: number;
   priority: number;
 
@@ -77,6 +85,13 @@ export class Sequence implements Schedulable {
   /** Prompt tokens that this turn did not compute: from the prefix index or the session. */
   reusedTokens = 0;
   readonly compressions: CompressionEvent[] = [];
+  /** What the plan's scorer gathered from the tokens that are cached. */
+  observer: Observer | undefined;
+  /** What the next step reads, where its policy selects that; whether a step read less than all. */
+  reads: BlockReads | undefined;
+  readPartly = false;
+  /** Tokens that were cached when its replay passes ran; −1 before they did. */
+  replayedAt = -1;
   /** Tokens seen at the last compression under pressure that gave nothing back. */
   futileAt = -1;
   #state: SequenceState = "waiting";
@@ -87,6 +102,9 @@ export class Sequence implements Schedulable {
     this.priority = options.priority;
     this.plan = options.plan;
     this.cacheSalt = options.cacheSalt;
+    this.profiler = options.profiler;
+    this.#continues = options.continues ?? false;
+    this.observer = this.plan.createObserver?.();
   }
 
   get state(): SequenceState {
@@ -94,8 +112,12 @@ export class Sequence implements Schedulable {
     return this.decoding ? "decode" : "prefill";
   }
 
-  /** Whether anything was evicted, so that feeding the tokens again would not give this cache. */
+  /**
+   * Whether anything was evicted or left unread, so that feeding the tokens again would not give
+   * this cache.
+   */
   get compressed(): boolean {
+    if (this.readPartly) return true;
     return this.compressions.some(
       ({ entriesBefore, entriesAfter }) => entriesAfter < entriesBefore,
     );
@@ -118,6 +140,11 @@ export class Sequence implements Schedulable {
       : this.tokens.length;
   }
 
+  /** Whether the next step reads only what its policy selects. */
+  get selectsReads(): boolean {
+    return this.plan.policy?.readSelector !== undefined && this.decoding;
+  }
+
   get decoding(): boolean {
     return this.cached >= this.promptLength && this.tokens.length - this.cached === 1;
   }
@@ -125,6 +152,21 @@ export class Sequence implements Schedulable {
   /** Signal flags of the tokens that are fed next. */
   get signalFlags(): number {
     return this.cached < this.promptLength ? this.plan.prefillFlags : this.plan.decodeFlags;
+  }
+
+  /** Who looks at the tokens that are fed next: nobody where no compression will ask for them. */
+  get watched(): Watched | undefined {
+    const { plan, observer, profiler, prefillOpen } = this;
+    const { trigger, protect = { sinks: 0, recent: 0 } } = plan.policy ?? {};
+    const asked =
+      prefillOpen ||
+      trigger?.interval !== undefined ||
+      trigger?.pressure === true ||
+      this.session !== undefined ||
+      this.#continues;
+    if (!profiler && !(asked && observer?.observe)) return undefined;
+    const phase = this.cached < this.promptLength ? "prefill" : "decode";
+    return { observer, profiler, signals: plan.chunkSignals, protect, phase };
   }
 
   /** The compression that is due before anything else is fed. */
@@ -148,8 +190,13 @@ export class Sequence implements Schedulable {
     if (kept === 0) {
       this.compressions.length = 0;
       this.swapped = undefined;
+      this.readPartly = false;
     }
-    if (kept < this.cached) this.position = kept;
+    if (kept < this.cached) {
+      this.position = kept;
+      this.observer?.truncate(kept);
+      this.replayedAt = -1;
+    }
     this.cached = kept;
     this.promptLength = ids.length;
     this.compressAfter = compressAfter;
@@ -172,6 +219,9 @@ export class Sequence implements Schedulable {
 
   /** The next `count` tokens as a share of a step. */
   feed(count: number, logits: Feed["logits"]): Feed {
+    const { watched, reads } = this;
+    this.reads = undefined;
+    if (reads) this.readPartly = true;
     return {
       slot: this.slot!,
       ids: this.tokens.ids,
@@ -182,6 +232,8 @@ export class Sequence implements Schedulable {
       signalFlags: this.signalFlags,
       attentionBuffer: this.plan.attentionBuffer,
       logits,
+      ...(reads && { reads }),
+      ...(watched && { watched }),
     };
   }
 
@@ -198,6 +250,8 @@ export class Sequence implements Schedulable {
   compressedTo(event: CompressionEvent, position: number): void {
     this.compressions.push(event);
     if (event.phase === "prefill") this.prefillOpen = false;
+    // What was gathered stands at positions that are others now.
+    if (position !== this.position) this.#observeAnew();
     this.position = position;
     this.reserved = false;
   }
@@ -212,7 +266,9 @@ export class Sequence implements Schedulable {
     this.slot = undefined;
     this.swapped = swapped;
     this.reserved = false;
-    if (!swapped) this.cached = this.position = 0;
+    if (swapped) return;
+    this.cached = this.position = 0;
+    this.#observeAnew();
   }
 
   rest(): void {
@@ -236,6 +292,14 @@ export class Sequence implements Schedulable {
     child.compressAfter = this.compressAfter;
     child.compressions.push(...this.compressions);
     child.reusedTokens = this.reusedTokens;
+    child.observer = this.observer?.fork();
+    child.replayedAt = this.replayedAt;
+    child.readPartly = this.readPartly;
     return child;
+  }
+
+  #observeAnew(): void {
+    this.observer = this.plan.createObserver?.();
+    this.replayedAt = -1;
   }
 }

@@ -4,6 +4,7 @@ import type { Choice } from "./choice.ts";
 import { createCompressionLifecycle } from "./compression-lifecycle.ts";
 import type { Generation } from "./generation.ts";
 import type { FinishReason, KvUsage } from "./generation-event.ts";
+import type { PassResult } from "./runtime.ts";
 import { shareTokens } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StepTools } from "./step-tools.ts";
@@ -35,6 +36,8 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
   const slides = cache.layout.slidingWindow.some((window) => window !== undefined);
   const lifecycle = createCompressionLifecycle({ ...options, whileBusy, fail });
   const supply = createBlockSupply({ ...options, whileBusy, fail }, lifecycle, options);
+  /** Tokens of a step whose logits are all wanted, so that these stay below 64 MiB. */
+  const maxScoredTokens = Math.max(1, Math.floor(2 ** 24 / vocabSize));
   /** Choices that get their copy of a prompt's cache once it is compressed. */
   let forks: { readonly parent: Sequence; readonly child: Sequence }[] = [];
   let deferred: (() => void)[] = [];
@@ -79,10 +82,23 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
     }
   }
 
+  /** What those read next whose policies select it; they must have their tokens' queries recorded. */
+  async function selectReads(): Promise<void> {
+    for (const sequence of roster.running.filter((one) => one.selectsReads))
+      try {
+        await whileBusy(() => runtime.selectReads([sequence]));
+      } catch (error) {
+        fail(sequence, error);
+      }
+  }
+
   async function forward(): Promise<boolean> {
+    await selectReads();
     const counts = shareTokens(roster.running, runtime.maxBatchTokens);
     const fed = [...roster.running].flatMap((sequence, i) => {
-      const count = counts[i]!;
+      const { choice, decoding } = sequence;
+      const scores = sequence.cached < sequence.promptLength ? choice?.promptScores : undefined;
+      const count = Math.min(counts[i]!, scores ? maxScoredTokens : counts[i]!);
       if (count === 0) return [];
       try {
         cache.append(sequence.slot!, count);
@@ -91,15 +107,15 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
         return [];
       }
       const isLast = sequence.cached + count === sequence.tokens.length;
-      const { choice, decoding } = sequence;
-      return [{ sequence, choice, decoding, feed: sequence.feed(count, isLast ? "last" : "none") }];
+      const feed = sequence.feed(count, scores ? "all" : isLast ? "last" : "none");
+      return [{ sequence, choice, decoding, isLast, scores, feed }];
     });
     if (fed.length === 0) return false;
 
     const began = performance.now();
-    let logits: Float32Array;
+    let result: PassResult;
     try {
-      logits = await whileBusy(() => runtime.forward(fed.map(({ feed }) => feed)));
+      result = await whileBusy(() => runtime.forward(fed.map(({ feed }) => feed)));
     } catch (error) {
       // What the pass wrote is unknown, so nobody who took part can go on.
       for (const { sequence, choice } of fed) if (sequence.choice === choice) fail(sequence, error);
@@ -117,14 +133,22 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
         milliseconds: performance.now() - began,
       });
     }
+    const { logits, failures } = result;
     let row = 0;
-    for (const { sequence, choice, feed } of fed) {
-      const at = feed.logits === "last" ? row++ * vocabSize : 0;
+    for (const [i, { sequence, choice, isLast, scores, feed }] of fed.entries()) {
+      const begin = row * vocabSize;
+      row += feed.logits === "all" ? feed.count : feed.logits === "last" ? 1 : 0;
+      const rows = logits.subarray(begin, row * vocabSize);
       // Aborted meanwhile: nothing of this pass counts for it.
       if (!choice || sequence.choice !== choice) continue;
+      if (failures.has(i)) {
+        fail(sequence, failures.get(i));
+        continue;
+      }
       sequence.advance(feed.count);
       observe(sequence);
-      if (feed.logits === "last") sample(sequence, choice, logits.subarray(at, at + vocabSize));
+      scores?.take(feed.from, rows, vocabSize);
+      if (isLast) sample(sequence, choice, rows.subarray(rows.length - vocabSize));
     }
     return true;
   }
@@ -144,7 +168,7 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
     try {
       const going = choices.filter((one) => {
         const reason = one.take(logits);
-        counters.generatedTokens++;
+        if (one.tokenIds.length > 0) counters.generatedTokens++;
         if (reason) end(one, reason, roster.kvUsage(sequence), sequence);
         return !reason;
       });

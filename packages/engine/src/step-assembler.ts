@@ -1,4 +1,6 @@
 import type { StepInput } from "@kvcache/core";
+import type { Watched } from "./observe-pass.ts";
+import type { BlockReads } from "./read-blocks.ts";
 
 /** One sequence's share of a step. */
 export interface Feed {
@@ -15,6 +17,10 @@ export interface Feed {
   readonly attentionBuffer: number;
   /** Logits of none, the last or all of the tokens. */
   readonly logits: "none" | "last" | "all";
+  /** Present where the pass reads a part of the sequence's blocks only. */
+  readonly reads?: BlockReads | undefined;
+  /** Present where somebody looks at the pass. */
+  readonly watched?: Watched;
 }
 
 const names = [

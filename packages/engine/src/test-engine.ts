@@ -5,12 +5,14 @@ import { createWorld, type WorldOptions } from "./test-world.ts";
 export interface Setup extends WorldOptions {
   readonly scheduler?: SchedulerOptions;
   readonly prefixCache?: boolean;
+  readonly signals?: NonNullable<EngineOptions["signals"]>;
   readonly trace?: NonNullable<EngineOptions["trace"]>;
 }
 
 export async function setUp({
   scheduler = {},
   prefixCache = false,
+  signals = [],
   trace,
   ...options
 }: Setup = {}) {
@@ -21,6 +23,7 @@ export async function setUp({
     cache: world.cache,
     scheduler,
     prefixCache,
+    signals,
     ...(trace && { trace }),
   });
   return { world, engine };

@@ -28,6 +28,10 @@ import {
 import { createPagedCache, type PagedCache } from "@kvcache/paged";
 import type { EngineOptions } from "./engine.ts";
 import type { ServedModel } from "./runtime.ts";
+import { fakeNodes, mix, tapOf } from "./test-graph.ts";
+import { type TestObserver, testObserver } from "./test-observer.ts";
+
+export { mix } from "./test-graph.ts";
 
 // A world for tests without floating-point noise: the "model" writes each token's id into its key,
 // and its logits are a hash of exactly the entries that its cache shows it. One lost, doubled or
@@ -35,14 +39,6 @@ import type { ServedModel } from "./runtime.ts";
 
 export const VOCAB = 61;
 const shape: KvShape = { numLayers: 2, numQueryHeads: 4, numKvHeads: 2, headDim: 2 };
-
-/** 32-bit mix of three integers (after Murmur3's finalizer). */
-export function mix(a: number, b: number, c: number): number {
-  let h = Math.imul(a + 0x9e37, 0x85ebca6b) ^ Math.imul(b + 0x79b9, 0xc2b2ae35) ^ Math.imul(c, 77);
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
-  h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
-  return (h ^ (h >>> 15)) >>> 0;
-}
 
 export interface WorldOptions {
   readonly numBlocks?: number;
@@ -61,6 +57,8 @@ export interface World extends Pick<EngineOptions, "model" | "backend"> {
   readonly cache: PagedCache;
   /** Sizes of the passes so far, in tokens. */
   readonly passes: number[];
+  /** Sizes of those that gave out values of the graph. */
+  readonly tapped: number[];
   /** Asserts that nobody holds a block any more, prefixes aside. */
   numHeldBlocks(): number;
 }
@@ -77,15 +75,27 @@ export function createWorld(options: WorldOptions = {}): World {
     shared: false,
   });
   const passes: number[] = [];
+  const tapped: number[] = [];
   const backend: Backend = {
     name: "fake",
     description: "fake: hashes what the cache shows",
-    signals: ["windowQueries", "attentionSums", "replay"],
+    signals: [
+      "windowQueries",
+      "attentionSums",
+      "chunkQueries",
+      "queryStatistics",
+      "hidden",
+      "headOutputs",
+      "replay",
+      "blockBounds",
+    ],
     attach: () => ({
-      load: async () => ({
-        async forward(step) {
+      load: async (_graph, _weights, { taps: names = [] } = {}) => ({
+        async forward(step, taps) {
           passes.push(step.tokenIds.length);
           await options.onForward?.(step);
+          if (taps) tapped.push(step.tokenIds.length);
+          for (const name of taps ? names : []) taps!.set(name, tapOf(name, step));
           return forward(cache.host, step, slidingWindow, options.rope !== undefined);
         },
         dispose: async () => {},
@@ -101,6 +111,7 @@ export function createWorld(options: WorldOptions = {}): World {
     backend,
     model: modelOf(slidingWindow, maxPositions, options.rope),
     passes,
+    tapped,
     numHeldBlocks() {
       const { totalBlocks, freeBlocks, reclaimableBlocks } = cache.stats().arenas[0]!;
       return totalBlocks - freeBlocks - reclaimableBlocks;
@@ -120,7 +131,7 @@ function modelOf(
     maxPositions,
     ropes: [{ theta: 10000, dim: 2, maxPositions, scaling }],
     slidingWindow,
-    nodes: [],
+    nodes: fakeNodes(shape),
     output: "logits",
   };
   const weights = {
@@ -199,6 +210,14 @@ function forward(
   return logits;
 }
 
+/** What the observer of a sequence knows of a position; it must know all of them, and no others. */
+function gatheredBy(batch: KvBatch, sequenceIndex: number): (position: number) => number {
+  const { seen, replayed } = batch.observers![sequenceIndex] as TestObserver;
+  const next = batch.nextPositions[sequenceIndex]!;
+  if (seen.length !== next) throw new Error(`The observer saw ${seen.length} tokens of ${next}.`);
+  return (position) => (seen[position] ?? 0) + (replayed.get(position) ?? 0);
+}
+
 /** Scores a token by its id, its position and whatever the signals say about it. */
 const testScore = defineKernel<{ batch: KvBatch; out: Tensor; needs: readonly Signal[] }>({
   name: "test-score",
@@ -211,6 +230,9 @@ const testScore = defineKernel<{ batch: KvBatch; out: Tensor; needs: readonly Si
     );
     const { blockSize } = host.arenas[0]!.layout;
     const { numLayers, numQueryHeads, headDim } = batch.shape;
+    const gathered = batch.sequences.map((_, i) =>
+      batch.observers?.[i] ? gatheredBy(batch, i) : () => 0,
+    );
     forEachRow(batch, ({ view, begin, sequence, sequenceIndex, layer, head }) => {
       let queries = 0;
       for (const need of needs)
@@ -228,11 +250,12 @@ const testScore = defineKernel<{ batch: KvBatch; out: Tensor; needs: readonly Si
         const { positions, sumAttention, sumSquaredAttention } = view.arena;
         const key = Math.floor(slot / blockSize) * blockSize * headDim * 2;
         const id = keys[key + (slot % blockSize) * headDim]!;
-        const sums = needs.some(({ kind }) => kind === "attentionSums" || kind === "replay")
+        const sums = needs.some(({ kind }) => kind === "attentionSums")
           ? sumAttention[slot]! + 3 * sumSquaredAttention[slot]!
           : 0;
+        const seen = gathered[sequenceIndex]!(positions[slot]!);
         scores[begin + j] =
-          sums * 4 + mix(queries, id * 7 + head, positions[slot]!) / 2 ** 32 + layer;
+          sums * 4 + mix(queries + seen, id * 7 + head, positions[slot]!) / 2 ** 32 + layer;
       }
     });
   },
@@ -248,12 +271,14 @@ export interface TestPolicyOptions {
 /** A policy over the fake model whose kept set shows every signal that it did not get. */
 export function testPolicy(options: TestPolicyOptions = {}): EvictionPolicy {
   const { needs = [], trigger = { prefill: true, pressure: false }, recent = 2 } = options;
+  const observes = needs.some(({ kind }) => !["windowQueries", "attentionSums"].includes(kind));
   return definePolicy({
     name: options.name ?? "test",
     paper: "none",
     scorer: {
       name: "test",
       needs,
+      ...(observes && { createObserver: () => testObserver(needs) }),
       score: (encoder, batch, out) => encoder.run(testScore, { batch, out, needs }),
     },
     budget: {
@@ -271,7 +296,7 @@ export function testPolicy(options: TestPolicyOptions = {}): EvictionPolicy {
     trigger,
     protect: { sinks: 1, recent },
     queryAware: false,
-    options: { needs, trigger, recent },
+    options: { needs: needs.map(({ kind }) => kind), trigger, recent },
   });
 }
 

@@ -1,5 +1,5 @@
 import { blocksFor, type SequenceSlot } from "@kvcache/core";
-import { blockToWrite, type CacheState, copyBlock, takeBlock } from "./cache-state.ts";
+import { blockToWrite, type CacheState, takeBlock } from "./cache-state.ts";
 import {
   blocksNeeded,
   checkLength,
@@ -51,7 +51,7 @@ function appendRow(
     const last = blockTables[table + held - 1]!;
     const own = blockToWrite(state, arena, last, spare);
     if (own !== last) {
-      copyBlock(state, arena, last, own);
+      state.memory.copyBlock(arena, last, own);
       pools[arena]!.release(last);
       blockTables[table + held - 1] = own;
     }

@@ -1,11 +1,14 @@
 import { type HostCache, KvCacheError, numRows, type SequenceSlot } from "@kvcache/core";
 import { type BlockPool, createBlockPool } from "./block-pool.ts";
+import { type CacheMemory, hostMemory } from "./cache-memory.ts";
 import { allocateHost, type HostMemoryOptions } from "./host-memory.ts";
 import { createPrefixStore, type PrefixStore } from "./prefix-store.ts";
 
 /** Everything a paged cache remembers: the memory that kernels see, and who holds what of it. */
 export interface CacheState {
   readonly host: HostCache;
+  /** Where contents live: `host` itself, or a device beside it. */
+  readonly memory: CacheMemory;
   readonly blockSize: number;
   /** Rows of a sequence, those without blocks of their own included. */
   readonly numRows: number;
@@ -34,6 +37,8 @@ export interface CacheState {
 export interface CacheStateOptions extends HostMemoryOptions {
   /** Most bytes that the prefix index may hold; the size of all blocks when absent. */
   readonly prefixBytes?: number;
+  /** Contents live here instead of in the host cache, which then keeps tables and positions only. */
+  readonly memory?: (host: HostCache) => CacheMemory;
 }
 
 export function createCacheState(options: CacheStateOptions): CacheState {
@@ -47,6 +52,7 @@ export function createCacheState(options: CacheStateOptions): CacheState {
   const capacity = arenas.reduce((sum, arena) => sum + arena.storage.byteLength, 0);
   return {
     host,
+    memory: (options.memory ?? hostMemory)(host),
     blockSize: layout.arenas[0]!.blockSize,
     numRows: total,
     rows: all.filter((row) => layout.layerMap[layerOf(row)] === layerOf(row)),
@@ -115,14 +121,4 @@ export function blockToWrite(
   }
   while (!pool.isExclusive(block)) state.prefixes.evictOldest();
   return block;
-}
-
-/** Copies a whole block with its positions and sums. */
-export function copyBlock(state: CacheState, arena: number, from: number, to: number): void {
-  const { storage, positions, sumAttention, sumSquaredAttention, numBlocks } =
-    state.host.arenas[arena]!;
-  const bytes = storage.byteLength / numBlocks;
-  storage.copyWithin(to * bytes, from * bytes, (from + 1) * bytes);
-  for (const table of [positions, sumAttention, sumSquaredAttention])
-    table.copyWithin(to * state.blockSize, from * state.blockSize, (from + 1) * state.blockSize);
 }

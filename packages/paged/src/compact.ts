@@ -8,7 +8,7 @@ import {
 } from "@kvcache/core";
 import { type CacheState, checkSequence } from "./cache-state.ts";
 import { abandonPlan, commitPlan, planCompaction } from "./compaction-plan.ts";
-import { type MoveKernel, moveSlots } from "./move-slots.ts";
+import type { MoveKernel } from "./move-slots.ts";
 
 /** Keeps `keep` of the batch's rows. Moves run in `kernel` where one is given. */
 export async function compact(
@@ -31,7 +31,7 @@ export async function compact(
   const plan = planCompaction(state, batch.sequences, { rows, indptr, indices });
   const { arenas } = state.host;
   try {
-    if (kernel === undefined) plan.moves.forEach((m, i) => void moveSlots(arenas[i]!, m.view()));
+    if (kernel === undefined) plan.moves.forEach((m, i) => void state.memory.move(i, m.view()));
     else {
       plan.moves.forEach((moves, arenaIndex) => {
         if (moves.length === 0) return;

@@ -1,4 +1,5 @@
 export { type BlockPool, createBlockPool } from "./block-pool.ts";
+export type { CacheMemory, SavedQueries } from "./cache-memory.ts";
 export { type RowEntries, readRow, writeEntries } from "./entries.ts";
 export { type MoveKernel, type MoveParams, moveSlots } from "./move-slots.ts";
 export { createPagedCache, type PagedCache, type PagedCacheOptions } from "./paged-cache.ts";

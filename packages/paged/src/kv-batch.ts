@@ -12,7 +12,7 @@ import type { CacheState } from "./cache-state.ts";
 export function kvBatch(
   state: CacheState,
   sequences: readonly SequenceSlot[],
-  { protect, phase, layers }: BatchOptions,
+  { protect, phase, layers, observers, model }: BatchOptions,
 ): KvBatch {
   const { host, numRows, windowLengths } = state;
   const { shape, layerMap } = host.layout;
@@ -43,5 +43,7 @@ export function kvBatch(
     protect,
     phase,
     host,
+    ...(observers && { observers }),
+    ...(model && { model }),
   });
 }

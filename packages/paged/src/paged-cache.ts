@@ -51,7 +51,9 @@ export function createPagedCache({ compaction, ...options }: PagedCacheOptions):
   return Object.freeze<PagedCache>({
     layout: host.layout,
     maxSequences: host.maxSequences,
+    windowSize: host.windowSize,
     host,
+    snapshot: async () => host,
 
     open: () => openSequence(state),
     close: on(closeSequence),

@@ -1,4 +1,5 @@
 import type { PrefixKey, SequenceSlot } from "@kvcache/core";
+import type { SavedQueries } from "./cache-memory.ts";
 import type { CacheState } from "./cache-state.ts";
 import { compressedName } from "./prefix-key.ts";
 import { bytesOfBlocks, checkEmpty, releaseEntry, retainEntry } from "./prefix-sharing.ts";
@@ -12,14 +13,8 @@ interface CompressedEntry extends PrefixEntry {
   readonly lengths: Int32Array;
   readonly nextPosition: number;
   readonly windowLength: number;
-  /** The sequence's ring of window queries, whole. */
-  readonly ring: Float32Array;
+  readonly queries: SavedQueries;
 }
-
-const ringOf = ({ host }: CacheState, sequence: SequenceSlot) => {
-  const width = host.windowQueries.length / host.maxSequences;
-  return host.windowQueries.subarray(sequence * width, (sequence + 1) * width);
-};
 
 /** Keeps the entry that is there when prompt and plan are known. */
 export function publishCompressed(
@@ -42,7 +37,7 @@ export function publishCompressed(
     blocks.push(host.blockTables[index]!);
     arenaOfBlock.push(arena);
   });
-  const ring = ringOf(state, sequence).slice();
+  const queries = state.memory.saveQueries(sequence);
   const arenas = Uint8Array.from(arenaOfBlock);
   const entry: CompressedEntry = {
     namespace: key.namespace,
@@ -52,11 +47,12 @@ export function publishCompressed(
     children: new Map(),
     blocks: Int32Array.from(blocks),
     arenas,
-    bytes: bytesOfBlocks(state, arenas) + ring.byteLength,
+    bytes: bytesOfBlocks(state, arenas) + queries.byteLength,
     lengths: host.lengths.slice(sequence * numRows, (sequence + 1) * numRows),
     nextPosition: host.nextPositions[sequence]!,
     windowLength: state.windowLengths[sequence]!,
-    ring,
+    queries,
+    release: queries.release,
   };
   prefixes.insert(entry);
 }
@@ -96,6 +92,6 @@ export function adoptCompressed(
   host.nextPositions[sequence] = entry.nextPosition;
   state.windowLengths[sequence] = entry.windowLength;
   state.isCompressed[sequence] = 1;
-  ringOf(state, sequence).set(entry.ring);
+  entry.queries.restore(sequence);
   return true;
 }

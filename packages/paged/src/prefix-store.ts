@@ -14,6 +14,8 @@ export interface PrefixEntry {
   readonly blocks: Int32Array;
   readonly arenas: Uint8Array;
   readonly bytes: number;
+  /** Gives back what the entry holds beside blocks. */
+  readonly release?: () => void;
 }
 
 /**
@@ -64,6 +66,7 @@ export function createPrefixStore(pools: readonly BlockPool[], maxBytes: number)
     for (let i = 0; i < entry.blocks.length; i++)
       pools[entry.arenas[i]!]!.uncache(entry.blocks[i]!);
     bytes -= entry.bytes;
+    entry.release?.();
   };
 
   const frees = ({ blocks, arenas }: PrefixEntry, arena: number): boolean =>

@@ -1,5 +1,5 @@
 import { blocksFor, KvCacheError, type SequenceSlot } from "@kvcache/core";
-import { blockToWrite, type CacheState, checkAlive, copyBlock } from "./cache-state.ts";
+import { blockToWrite, type CacheState, checkAlive } from "./cache-state.ts";
 import {
   blocksNeeded,
   promisedBlocks,
@@ -63,12 +63,12 @@ export function forkSequence(state: CacheState, sequence: SequenceSlot): Sequenc
     `Forking sequence ${sequence}, to which blocks are promised,`,
   );
   const copy = openSequence(state);
-  const copyOf = (table: Int32Array | Float32Array, width: number) =>
+  const copyOf = (table: Int32Array, width: number) =>
     table.copyWithin(copy * width, sequence * width, (sequence + 1) * width);
   copyOf(host.lengths, numRows);
   copyOf(host.blockTables, numRows * host.maxBlocksPerRow);
   copyOf(host.nextPositions, 1);
-  copyOf(host.windowQueries, host.windowQueries.length / host.maxSequences);
+  state.memory.copyQueries(sequence, copy);
   state.windowLengths[copy] = state.windowLengths[sequence]!;
   state.isCompressed[copy] = state.isCompressed[sequence]!;
   forEachBlock(state, copy, (index, arena) => {
@@ -94,7 +94,7 @@ export function unshareSequence(state: CacheState, sequence: SequenceSlot): void
     const block = host.blockTables[index]!;
     const own = blockToWrite(state, arena, block, spare);
     if (own === block) return;
-    copyBlock(state, arena, block, own);
+    state.memory.copyBlock(arena, block, own);
     pools[arena]!.release(block);
     host.blockTables[index] = own;
   });

@@ -6,8 +6,11 @@ const kind: FrameKind = { magic: "KVSN", version: 1, what: "snapshot file" };
 /** What a snapshot says about itself: anything that JSON can hold. */
 export type SnapshotMeta = Readonly<Record<string, unknown>>;
 
-// Loaded on first use: the rest of the package also runs where there is no file system.
-const fileSystem = () => import("node:fs/promises");
+// Loaded on first use, by names that bundlers do not follow: the rest of the package also runs
+// where there is no file system.
+const modules = { fs: "node:fs/promises", path: "node:path" };
+const fileSystem = (): Promise<typeof import("node:fs/promises")> => import(modules.fs);
+const paths = (): Promise<typeof import("node:path")> => import(modules.path);
 
 /**
  * Writes bytes and meta to `path`, entirely or not at all: into a file beside it, flushed to disk,
@@ -38,7 +41,7 @@ export async function writeSnapshot(
 /** Makes the rename itself durable, where folders can be opened (not on Windows). */
 async function syncFolder(path: string): Promise<void> {
   const { open } = await fileSystem();
-  const { dirname } = await import("node:path");
+  const { dirname } = await paths();
   const folder = await open(dirname(path), "r").catch(() => undefined);
   await folder?.sync().finally(() => folder.close());
 }

@@ -19,6 +19,7 @@ export function cacheStats(state: CacheState): CacheStats {
   return {
     arenas,
     residentBytes: sum(arenas.map((a) => (a.totalBlocks - a.freeBlocks) * a.blockBytes)),
+    residentTokens: sum(state.host.lengths) / state.rows.length,
     capacityBytes: sum(arenas.map((a) => a.totalBlocks * a.blockBytes)),
     sequences: sum(state.isOpen),
   };

@@ -1,13 +1,18 @@
 import { blocksFor, KvCacheError, type SequenceSlot } from "@kvcache/core";
 import type { CacheState } from "./cache-state.ts";
 import { commitPlan, planCompaction } from "./compaction-plan.ts";
-import { moveSlots } from "./move-slots.ts";
 
 /**
  * Removes every entry with a position ≥ `position` and continues there. Slots may stand in any
- * order, so what stays moves together as in a compaction. Window queries of removed positions go.
+ * order, so what stays moves together as in a compaction. Window queries of removed positions go, unless `windowLength` says how many
+ * the ring holds.
  */
-export function truncate(state: CacheState, sequence: SequenceSlot, position: number): void {
+export function truncate(
+  state: CacheState,
+  sequence: SequenceSlot,
+  position: number,
+  windowLength?: number,
+): void {
   const { host, windowLengths } = state;
   const next = host.nextPositions[sequence]!;
   if (!Number.isInteger(position) || position < 0 || position > next)
@@ -18,12 +23,13 @@ export function truncate(state: CacheState, sequence: SequenceSlot, position: nu
     );
   const plan = planCompaction(state, [sequence], entriesBefore(state, sequence, position));
   plan.moves.forEach((moves, arena) => {
-    moveSlots(host.arenas[arena]!, moves.view());
+    state.memory.move(arena, moves.view());
   });
   commitPlan(state, plan);
   host.nextPositions[sequence] = position;
   if (position === 0) state.isCompressed[sequence] = 0;
-  windowLengths[sequence] = Math.max(0, windowLengths[sequence]! - (next - position));
+  const left = windowLengths[sequence]! - (next - position);
+  windowLengths[sequence] = Math.max(0, Math.min(windowLength ?? left, host.windowSize));
 }
 
 function entriesBefore(state: CacheState, sequence: SequenceSlot, position: number) {

@@ -6,6 +6,7 @@ import {
   hostArray,
 } from "@kvcache/core";
 import { recordCompression } from "@kvcache/engine";
+import { renumber } from "./renumber.ts";
 import type { TokenCache } from "./token-cache.ts";
 
 /** What an event decided; rows in the order sequence, layer, head. */
@@ -16,18 +17,25 @@ export interface CompressedOnce {
   readonly kept: readonly (readonly number[])[];
 }
 
-/** Runs one compression event over all sequences of a cache on the reference backend. */
+/**
+ * Runs one compression event over all sequences of a cache on the reference backend, after the
+ * replay passes of a policy that asks for them. Policies that observe need a cache made with their
+ * scorer.
+ */
 export async function compressOnce(
-  { cache, sequences, positions }: TokenCache,
+  made: TokenCache,
   policy: EvictionPolicy,
   target: BudgetTarget,
   phase: CompressionPhase = "prefill",
 ): Promise<CompressedOnce> {
+  const { cache, sequences, positions } = made;
   const encoder = createReferenceBackend().attach(cache).encoder();
-  const batch = cache.batch(sequences, { protect: policy.protect, phase });
+  made.replay();
+  const batch = { ...made.batch(phase), protect: policy.protect };
   const { scores, keep } = recordCompression(encoder, batch, policy, target);
   const values = (await encoder.read(scores)) as Float32Array;
   await cache.compact(encoder, batch, keep);
+  renumber(made, policy);
   const indptr = hostArray(batch.rowIndptr, "u32");
   const rows = batch.numRows / sequences.length;
   return {

@@ -1,9 +1,13 @@
 import type { Encoder, KvBatch, Tensor } from "@kvcache/core";
 import {
+  keyDiff,
   keyNorm,
+  keyRedundancy,
+  lagSpread,
   positionScore,
   prefixSum,
   protectScores,
+  queryAttention,
   readSums,
   recordTopK,
   type TieRule,
@@ -11,6 +15,9 @@ import {
   type WindowScoreParams,
   windowScore,
 } from "@kvcache/kernels";
+import { randomFloats, randomNumbers } from "./random.ts";
+import { statisticsCases } from "./statistics-cases.ts";
+import { windowCases } from "./window-cases.ts";
 
 type Record = (encoder: Encoder) => Tensor;
 
@@ -32,6 +39,29 @@ export function kernelCases(batch: KvBatch): { readonly [name: string]: Record }
         ...options,
       }),
     );
+  const gathered = (reduce: "max" | "sum") => (encoder: Encoder) => {
+    const { numQueryHeads, headDim } = batch.shape;
+    const [count, width] = [6, batch.nextPositions[0]!];
+    const table = encoder.tensor("f32", numQueryHeads * width);
+    const random = randomNumbers(77);
+    encoder.run(queryAttention, {
+      batch,
+      sequenceIndex: 0,
+      layer: batch.layers.at(-1)!,
+      queries: encoder.upload(randomFloats(random, count * numQueryHeads * headDim)),
+      factors: encoder.upload(randomFloats(random, count).map(Math.abs)),
+      start: width - 4,
+      seen: [
+        { from: 0, to: 3 },
+        { from: 5, to: width },
+      ],
+      scored: { from: 1, to: width - 2 },
+      reduce,
+      table,
+      width,
+    });
+    return table;
+  };
   const norms = scored((encoder, out) => encoder.run(keyNorm, { batch, out }));
   const top = (tieRule: TieRule, part: "indptr" | "indices") => (encoder: Encoder) => {
     const scores = norms(encoder);
@@ -43,6 +73,16 @@ export function kernelCases(batch: KvBatch): { readonly [name: string]: Record }
   };
   return {
     "key-norm": norms,
+    "key-diff": scored((encoder, out) => encoder.run(keyDiff, { batch, out })),
+    "lag-spread": scored((encoder, out) =>
+      encoder.run(lagSpread, { batch, out, sinks: 1, lag: 4, crossScoring: false }),
+    ),
+    "lag-spread, across partitions": scored((encoder, out) =>
+      encoder.run(lagSpread, { batch, out, sinks: 2, lag: 3, crossScoring: true }),
+    ),
+    "key-redundancy": scored((encoder, out) =>
+      encoder.run(keyRedundancy, { batch, out, threshold: 0.5 }),
+    ),
     "position-score": scored((encoder, out) => encoder.run(positionScore, { batch, out })),
     "read-sums, Σa": scored((encoder, out) => encoder.run(readSums, { batch, power: 1, out })),
     "read-sums, Σa²": scored((encoder, out) => encoder.run(readSums, { batch, power: 2, out })),
@@ -56,6 +96,8 @@ export function kernelCases(batch: KvBatch): { readonly [name: string]: Record }
     "top-k, lower slot": top("lower-slot", "indices"),
     "top-k, higher slot": top("higher-slot", "indices"),
     "top-k, row starts": top("lower-slot", "indptr"),
+    "query-attention, largest": gathered("max"),
+    "query-attention, sums": gathered("sum"),
     "window-score": window({}),
     "window-score, average pooling": window({
       pooling: { kind: "avg", size: 5 },
@@ -79,5 +121,7 @@ export function kernelCases(batch: KvBatch): { readonly [name: string]: Record }
       slab: 3,
     }),
     "window-score, all heads": window({ window: 1, allHeads: true }),
+    ...statisticsCases(batch),
+    ...windowCases(batch),
   };
 }

@@ -2,16 +2,19 @@ import {
   type Backend,
   type BackendSession,
   blocksFor,
+  type CacheManager,
   cacheLayout,
+  type HostCache,
   hostTensor,
   indptrOf,
   type LoadedModel,
+  type LoadOptions,
   numRows,
   type SequenceSlot,
   type StepInput,
 } from "@kvcache/core";
 import { createHostEncoder } from "@kvcache/kernels";
-import { createPagedCache, type PagedCache } from "@kvcache/paged";
+import { createPagedCache } from "@kvcache/paged";
 import type { RandomModel } from "./random-model.ts";
 
 const maxTokens = 64;
@@ -29,14 +32,18 @@ export interface StepOptions {
   readonly buffer?: number;
   /** Logits of every token (default), or of the last of each chunk. */
   readonly logits?: "all" | "last";
+  /** Receives the values that the model was loaded to give out. */
+  readonly taps?: Map<string, Float32Array>;
 }
 
 /** A model on one backend with a cache of its own and two open sequences, 0 and 1. */
 export interface ModelRun {
-  readonly cache: PagedCache;
+  readonly cache: CacheManager;
   readonly session: BackendSession;
   /** Appends the chunks and runs one forward pass over them. */
   step(chunks: readonly Chunk[], options?: StepOptions): Promise<Float32Array>;
+  /** The cache as host memory, to look at. */
+  host(): Promise<HostCache>;
   /** Keeps some slots of every row: `choose` is called per row of the sequence. */
   keep(
     sequence: SequenceSlot,
@@ -48,26 +55,27 @@ export interface ModelRun {
 export async function modelRun(
   backend: Backend,
   { graph, weights }: RandomModel,
-  windowSize = 8,
+  { windowSize = 8, ...load }: { windowSize?: number } & LoadOptions = {},
 ): Promise<ModelRun> {
   const rows = numRows(graph.shape);
-  const cache = createPagedCache({
+  const options = {
     layout: cacheLayout(graph.shape, { blockSize, slidingWindow: graph.slidingWindow }),
     maxSequences: 2,
     maxTokensPerSequence: maxTokens,
     numBlocks: 2 * rows * (blocksFor(maxTokens, blockSize) + 1),
     windowSize,
-  });
+  };
+  const cache = (await backend.createCache?.(options)) ?? createPagedCache(options);
   cache.open();
   cache.open();
   const session = backend.attach(cache);
-  const model: LoadedModel = await session.load(graph, weights);
+  const model: LoadedModel = await session.load(graph, weights, load);
   return {
     cache,
     session,
-    step(chunks, { flags = 0, buffer = 0, logits = "all" } = {}) {
+    step(chunks, { flags = 0, buffer = 0, logits = "all", taps } = {}) {
       const positions = chunks.map(({ sequence, tokenIds }) => {
-        const first = cache.host.nextPositions[sequence]!;
+        const first = cache.sequenceStats(sequence).nextPosition;
         cache.append(sequence, tokenIds.length);
         return Array.from(tokenIds, (_, i) => first + i);
       });
@@ -86,8 +94,9 @@ export async function modelRun(
         signalFlags: new Int32Array(chunks.length).fill(flags),
         attentionBuffers: new Int32Array(chunks.length).fill(buffer),
       };
-      return model.forward(input);
+      return model.forward(input, taps);
     },
+    host: () => cache.snapshot([0, 1]),
     async keep(sequence, choose) {
       const { lengths } = cache.sequenceStats(sequence);
       const kept = Array.from(lengths, (length, row) => choose(row, length));

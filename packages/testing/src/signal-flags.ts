@@ -1,10 +1,6 @@
 import { type CompressionPhase, type Signal, signalFlag } from "@kvcache/core";
 import type { FeedOptions } from "./token-cache.ts";
 
-/** Signals that the batteries can give without a model. */
-export const hasSignals = (signals: readonly Signal[]): boolean =>
-  signals.every(({ kind }) => kind === "windowQueries" || kind === "attentionSums");
-
 /** Queries that a cache must keep for these signals. */
 export const windowSizeOf = (signals: readonly Signal[]): number =>
   signals.reduce(
@@ -23,5 +19,5 @@ export function feedOptions(signals: readonly Signal[], phase: CompressionPhase)
     flags |= signal.power === 1 ? signalFlag.sumAttention : signalFlag.sumSquaredAttention;
     buffer = signal.buffer ?? 0;
   }
-  return { flags, buffer };
+  return { flags, buffer, phase };
 }

@@ -1,5 +1,5 @@
 import { createReferenceBackend } from "@kvcache/backend-reference";
-import { type Backend, numRows, signalFlag } from "@kvcache/core";
+import { type Backend, type HostCache, numRows, signalFlag } from "@kvcache/core";
 import {
   createHostEncoder,
   gatherKeys,
@@ -17,13 +17,15 @@ import { randomModel, randomModels } from "./random-model.ts";
 export interface TestBackendOptions {
   /** Of logits, absolute and relative to the larger of 1 and the logit. Default 1e-3. */
   readonly tolerance?: number;
+  /** The same of the values inside the model. Default 1e-4. */
+  readonly tapTolerance?: number;
 }
 
 /** Registers the battery of a backend: everything it does is held against the reference backend. */
 export function testBackend(
   name: string,
   makeBackend: () => Backend | Promise<Backend>,
-  { tolerance = 1e-3 }: TestBackendOptions = {},
+  { tolerance = 1e-3, tapTolerance = 1e-4 }: TestBackendOptions = {},
 ): void {
   describe(`backend ${name}`, () => {
     let backend: Backend;
@@ -80,14 +82,10 @@ export function testBackend(
           // The same tokens go: at once here, in two steps there, so that slots differ.
           await own.keep(0, (row) => first![row]!.filter((_, i) => second![row]!.includes(i)));
           await oracle.keep(0, (row) => first![row]!);
+          const host = await oracle.host();
           const slotsOf = (row: number) => {
             const { numKvHeads } = model.graph.shape;
-            const view = rowView(
-              oracle.cache.host,
-              0,
-              Math.floor(row / numKvHeads),
-              row % numKvHeads,
-            );
+            const view = rowView(host, 0, Math.floor(row / numKvHeads), row % numKvHeads);
             const wanted = new Set(second![row]!.map((i) => first![row]![i]!));
             const positions = [...gatherPositions(view)];
             return positions.flatMap((position, slot) => (wanted.has(position) ? [slot] : []));
@@ -95,6 +93,29 @@ export function testBackend(
           await oracle.keep(0, slotsOf);
           for (let i = 0; i < 3; i++)
             expectClose(await own.step(next), await oracle.step(next), tolerance);
+          await stop();
+        });
+
+        it("gives out the values that it was loaded to give, on demand", async () => {
+          const { nodes } = model.graph;
+          const end = nodes.findIndex(({ op }) => op === "gather");
+          const names = nodes.slice(0, end).map(({ out }) => out);
+          const taps = names.toReversed();
+          runs = [
+            await modelRun(backend, model, { taps }),
+            await modelRun(reference, model, { taps }),
+          ];
+          const [own, oracle] = runs as [ModelRun, ModelRun];
+          // Nobody asks in the first pass.
+          expectClose(await own.step(both), await oracle.step(both), tolerance);
+          const [got, expected] = [new Map(), new Map<string, Float32Array>()];
+          const logits = await own.step(next, { taps: got });
+          expectClose(logits, await oracle.step(next, { taps: expected }), tolerance);
+          expect([...got.keys()].sort()).toEqual(names.toSorted());
+          for (const [value, numbers] of expected) {
+            expect(numbers.length % 2, "one row per token").toBe(0);
+            expectClose(got.get(value)!, numbers, tapTolerance, value);
+          }
           await stop();
         });
 
@@ -109,16 +130,25 @@ export function testBackend(
             await run.step(both, options);
             await run.step(next, options);
           }
-          expectClose(own.cache.host.windowQueries, oracle.cache.host.windowQueries, tolerance);
+          const [host, expected] = [await own.host(), await oracle.host()];
+          expectClose(host.windowQueries, expected.windowQueries, tolerance);
           for (const sequence of [0, 1])
             for (let row = 0; row < numRows(model.graph.shape); row++) {
-              const [a, b] = [own, oracle].map((run) => contentsOf(run, sequence, row));
+              const [a, b] = [host, expected].map((cache) => contentsOf(cache, sequence, row));
               for (const part of ["keys", "values", "sums"] as const)
                 expectClose(a![part], b![part], tolerance, part);
             }
           await stop();
         });
       });
+
+    it("refuses to give out a value that the graph does not have", async () => {
+      const model = randomModel(Object.values(randomModels)[0]!, 3);
+      await expect(modelRun(backend, model, { taps: ["nobody"] })).rejects.toMatchObject({
+        code: "invalid-argument",
+        value: "nobody",
+      });
+    });
 
     it("runs kernels as their references do", async () => {
       const run = await modelRun(backend, randomModel(Object.values(randomModels)[0]!, 3));
@@ -131,10 +161,11 @@ export function testBackend(
       await run.keep(0, (row) => first![row]!);
       await run.step([chunk(0, 2), chunk(1, 1)], { flags: 7, buffer: 1 });
       const batch = run.cache.batch([1, 0], { protect: { sinks: 2, recent: 3 }, phase: "decode" });
+      const expectedCases = kernelCases({ ...batch, host: await run.host() });
       for (const [kernel, record] of Object.entries(kernelCases(batch))) {
         const [own, host] = [run.session.encoder(), createHostEncoder()];
         const got = await own.read(record(own));
-        const expected = await host.read(record(host));
+        const expected = await host.read(expectedCases[kernel]!(host));
         expect(got.length, kernel).toBe(expected.length);
         expectClose(got as Float32Array, expected as Float32Array, 1e-5, kernel);
       }
@@ -153,9 +184,9 @@ function evictions(rows: number, length: number): [number[][], number[][]] {
 }
 
 /** Keys, values and attention sums (Σa, then Σa²) of a row in slot order. */
-function contentsOf({ cache }: ModelRun, sequence: number, row: number) {
+function contentsOf(cache: HostCache, sequence: number, row: number) {
   const { numKvHeads } = cache.layout.shape;
-  const view = rowView(cache.host, sequence, Math.floor(row / numKvHeads), row % numKvHeads);
+  const view = rowView(cache, sequence, Math.floor(row / numKvHeads), row % numKvHeads);
   const slots = Array.from({ length: view.length }, (_, j) => slotOf(view, j));
   const { sumAttention, sumSquaredAttention } = view.arena;
   return {

@@ -1,4 +1,10 @@
-import { type BudgetAllocator, type BudgetTarget, sequenceTokenBytes, sum } from "@kvcache/core";
+import {
+  type BudgetAllocator,
+  type BudgetTarget,
+  type KvShape,
+  sequenceTokenBytes,
+  sum,
+} from "@kvcache/core";
 import { createHostEncoder } from "@kvcache/kernels";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -22,10 +28,13 @@ const cases = fc.record({
 });
 const amount = fc.double({ min: 0.01, max: 1, noNaN: true });
 
-/** Registers the battery of a budget rule: `make` is called for every case. */
+/**
+ * Registers the battery of a budget rule: `make` is called for every case, with the shape of its
+ * model.
+ */
 export function testBudget(
   name: string,
-  make: () => BudgetAllocator,
+  make: (shape: KvShape) => BudgetAllocator,
   { exact = false, drift = 0 }: TestBudgetOptions = {},
 ): void {
   describe(`budget ${name}`, () => {
@@ -38,12 +47,17 @@ export function testBudget(
           async (shape, size, unit) => {
             const table = scoreTable(shape);
             const target = targetOf(table, size, unit as "tokens");
-            const counts = await allocate(make(), table, target);
+            const counts = await allocate(make(table.batch.shape), table, target);
             counts.forEach((count, row) => {
               expect(count, `row ${row}`).toBeGreaterThanOrEqual(1);
               expect(count, `row ${row}`).toBeLessThanOrEqual(table.lengths[row]!);
             });
-            for (const { kept, promised } of totals(make(), table, target, counts)) {
+            for (const { kept, promised } of totals(
+              make(table.batch.shape),
+              table,
+              target,
+              counts,
+            )) {
               expect(kept).toBeLessThanOrEqual(promised);
               if (exact) expect(kept).toBe(promised);
             }
@@ -56,7 +70,7 @@ export function testBudget(
       await fc.assert(
         fc.asyncProperty(cases, async (shape) => {
           const table = scoreTable(shape);
-          const counts = await allocate(make(), table, { ratio: 1 });
+          const counts = await allocate(make(table.batch.shape), table, { ratio: 1 });
           counts.forEach((count, row) => {
             expect(count).toBeGreaterThanOrEqual(table.lengths[row]! - drift);
           });
@@ -70,8 +84,8 @@ export function testBudget(
         fc.asyncProperty(cases, amount, async (shape, ratio) => {
           const table = scoreTable(shape);
           const before = table.scores.data.slice();
-          const counts = await allocate(make(), table, { ratio });
-          expect(await allocate(make(), table, { ratio })).toEqual(counts);
+          const counts = await allocate(make(table.batch.shape), table, { ratio });
+          expect(await allocate(make(table.batch.shape), table, { ratio })).toEqual(counts);
           expect(table.scores.data).toEqual(before);
         }),
         { numRuns: 30 },
@@ -90,9 +104,9 @@ export function testBudget(
       });
       const { layout, protect } = batch;
       const target = { bytes: sequenceTokenBytes(layout) - 1 };
-      expect(() => make().resolve({ target, lengths, nextPosition: 20, layout, protect })).toThrow(
-        /\d/,
-      );
+      expect(() =>
+        make(batch.shape).resolve({ target, lengths, nextPosition: 20, layout, protect }),
+      ).toThrow(/\d/);
     });
   });
 }

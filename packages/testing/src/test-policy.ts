@@ -12,7 +12,8 @@ import { recordCompression } from "@kvcache/engine";
 import { describe, expect, it } from "vitest";
 import { denseAttention } from "./dense-attention.ts";
 import { randomInteger, randomNumbers } from "./random.ts";
-import { feedOptions, hasSignals, windowSizeOf } from "./signal-flags.ts";
+import { renumber } from "./renumber.ts";
+import { feedOptions, windowSizeOf } from "./signal-flags.ts";
 import { randomSlots, type TokenCache, tokenCache } from "./token-cache.ts";
 
 export interface TestPolicyOptions {
@@ -26,34 +27,31 @@ const shapes: readonly KvShape[] = [
   { numLayers: 3, numQueryHeads: 3, numKvHeads: 3, headDim: 4 },
 ];
 
-/** Registers the battery of a policy: `make` is called for every case. */
+/**
+ * Registers the battery of a policy: `make` is called for every case, with the shape of its model.
+ */
 export function testPolicy(
   name: string,
-  make: () => EvictionPolicy,
+  make: (shape: KvShape) => EvictionPolicy,
   { targets = [] }: TestPolicyOptions = {},
 ): void {
   describe(`policy ${name}`, () => {
     it("says what it is, in JSON", () => {
-      const policy = make();
+      const policy = make(shapes[0]!);
       expect(Object.isFrozen(policy)).toBe(true);
       expect(policy.paper.length).toBeGreaterThan(0);
       expect(JSON.parse(JSON.stringify(policy.options))).toEqual(policy.options);
-      expect(make().options).toEqual(policy.options);
+      expect(make(shapes[0]!).options).toEqual(policy.options);
     });
 
-    const signals = signalsOf(make());
-    if (!hasSignals(signals)) {
-      it.skip(`needs ${signals.map(({ kind }) => kind).join(", ")}, which takes a model`, () => {});
-      return;
-    }
-    const { sinks, recent } = make().protect;
+    const { sinks, recent } = make(shapes[0]!).protect;
     const all = [{ ratio: 0.25 }, { ratio: 0.7 }, { tokens: sinks + recent + 6 }, ...targets];
     for (const target of all)
       shapes.forEach((shape, seed) => {
         const title = `${JSON.stringify(target)}, ${shape.numQueryHeads} heads on ${shape.numKvHeads}`;
 
         it(`keeps what it promised, gives the rest back: ${title}`, async () => {
-          const run = await prefilled(make(), shape, seed);
+          const run = await prefilled(make(shape), shape, seed);
           await event(run, target, "prefill");
           attends(run);
           if (run.policy.trigger.interval === undefined) return;
@@ -65,7 +63,7 @@ export function testPolicy(
         it(`decides the same again: ${title}`, async () => {
           const kept = await Promise.all(
             [0, 1].map(async () => {
-              const run = await prefilled(make(), shape, seed);
+              const run = await prefilled(make(shape), shape, seed);
               await event(run, target, "prefill");
               return rowsOf(run);
             }),
@@ -94,6 +92,9 @@ async function prefilled(policy: EvictionPolicy, shape: KvShape, seed: number): 
     maxTokens: Math.max(...lengths) + 20,
     blockSize,
     windowSize: windowSizeOf(signals),
+    scorer: policy.scorer,
+    signals,
+    protect: policy.protect,
   });
   const options = feedOptions(signals, "prefill");
   for (const sequence of made.sequences) {
@@ -117,7 +118,8 @@ async function event(run: Run, target: BudgetTarget, phase: CompressionPhase): P
   });
 
   const encoder = createReferenceBackend().attach(cache).encoder();
-  const batch = cache.batch(sequences, { protect, phase });
+  run.replay();
+  const batch = run.batch(phase);
   const recorded = recordCompression(encoder, batch, policy, target);
   const counts = await encoder.read(recorded.counts);
   const indptr = await encoder.read(recorded.keep.indptr);
@@ -138,7 +140,11 @@ async function event(run: Run, target: BudgetTarget, phase: CompressionPhase): P
   });
 
   await cache.compact(encoder, batch, recorded.keep);
-  expect(rowsOf(run).map((positions) => [...positions].sort((a, b) => a - b))).toEqual(kept);
+  const moved = policy.transform?.nextPosition !== undefined;
+  expect(rowsOf(run).map((positions) => [...positions].sort((a, b) => a - b))).toEqual(
+    moved ? kept.map((positions) => positions.map((_, place) => place)) : kept,
+  );
+  renumber(run, policy);
   sequences.forEach((sequence, i) => {
     const { lengths, blocks } = cache.sequenceStats(sequence);
     expect(sum(lengths)).toBeLessThanOrEqual(promised[i]!);

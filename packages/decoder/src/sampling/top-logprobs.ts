@@ -4,19 +4,27 @@ export interface TokenLogprob {
   readonly logprob: number;
 }
 
+/** What a model thought of a token that came. */
+export interface ScoredToken {
+  readonly logprob: number;
+  /** 1 for the likeliest token. */
+  readonly rank: number;
+  readonly topLogprobs: readonly TokenLogprob[];
+}
+
 /**
- * The log-probability of token `id` and of the `k` likeliest tokens (the lower id first among
+ * The log-probability and rank of token `id`, and the `k` likeliest tokens (the lower id first among
  * equals), from logits f32 [vocabSize] before any sampling parameter. Softmax in float64.
  */
-export function topLogprobs(
-  logits: Float32Array,
-  id: number,
-  k: number,
-): { logprob: number; topLogprobs: TokenLogprob[] } {
+export function topLogprobs(logits: Float32Array, id: number, k: number): ScoredToken {
   let max = Number.NEGATIVE_INFINITY;
   for (const logit of logits) if (logit > max) max = logit;
   let total = 0;
-  for (const logit of logits) total += Math.exp(logit - max);
+  let rank = 1;
+  for (const logit of logits) {
+    total += Math.exp(logit - max);
+    if (logit > logits[id]!) rank++;
+  }
   const normalizer = max + Math.log(total);
 
   const best: number[] = [];
@@ -29,6 +37,7 @@ export function topLogprobs(
   }
   return {
     logprob: logits[id]! - normalizer,
+    rank,
     topLogprobs: best.map((tokenId) => ({ tokenId, logprob: logits[tokenId]! - normalizer })),
   };
 }

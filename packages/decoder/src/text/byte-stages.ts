@@ -12,12 +12,13 @@ const REPLACEMENT = "\ufffd";
 export function byteLevelStage(): DecoderStage {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   return {
-    push: (token) => [decoder.decode(bytesOf(token), { stream: true })],
+    push: (token) => [decoder.decode(bytesOfByteLevel(token), { stream: true })],
     flush: () => [decoder.decode()],
   };
 }
 
-function bytesOf(token: string): Uint8Array {
+/** The bytes that a byte-level token spells. */
+export function bytesOfByteLevel(token: string): Uint8Array {
   const bytes = new Uint8Array(token.length);
   for (let i = 0; i < token.length; i++) {
     const byte = CHAR_TO_BYTE.get(token.charCodeAt(i));

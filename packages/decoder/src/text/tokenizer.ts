@@ -3,6 +3,7 @@ import { addedTokenSplitter, readAddedTokens } from "./added-tokens.ts";
 import { createNormalizer } from "./normalizer.ts";
 import { createPreTokenizer, type Piece } from "./pre-tokenizer.ts";
 import { readSpecialTokenFrame } from "./special-token-frame.ts";
+import { tokenBytesReader } from "./token-bytes.ts";
 import { createTokenDecoder } from "./token-decoder.ts";
 import { invalidTokenizer, objectAt } from "./tokenizer-json.ts";
 import { createTokenizerModel } from "./tokenizer-model.ts";
@@ -40,6 +41,11 @@ export interface Tokenizer {
   tokenId(token: string): number | undefined;
   /** The token of an id as it stands in the vocabulary; undefined when there is none. */
   token(id: number): string | undefined;
+  /**
+   * The bytes that a token adds to the UTF-8 of a text that it does not begin, perhaps only a part of
+   * a character; undefined for an id without a token.
+   */
+  tokenBytes(id: number): Uint8Array | undefined;
   /** Whether the token is one that `skipSpecialTokens` leaves out. */
   isSpecial(id: number): boolean;
 }
@@ -73,6 +79,8 @@ export function createTokenizer(tokenizerJson: unknown): Tokenizer {
     addedIds.set(content, id);
     if (special) specialContents.add(content);
   }
+
+  const bytesOfToken = tokenBytesReader(file.decoder, startDecoding);
 
   function isSpecial(id: number): boolean {
     const token = tokens.get(id);
@@ -127,6 +135,10 @@ export function createTokenizer(tokenizerJson: unknown): Tokenizer {
     streamDecoder: ({ skipSpecialTokens = false } = {}) => startStream(skipSpecialTokens, true),
     tokenId: (token: string) => addedIds.get(token) ?? model.vocab.get(token),
     token: (id: number) => tokens.get(id),
+    tokenBytes(id: number) {
+      const token = tokens.get(id);
+      return token === undefined ? undefined : bytesOfToken(token);
+    },
     isSpecial,
   });
 }
