@@ -39,3 +39,6 @@ void expectClose(const A& actual, const E& expected, double tolerance, const std
 void testSelection();
 void testPagedAttention(const std::string& isa);
 void testWindowScore(const std::string& isa);
+void testNearestKept(const std::string& isa);
+void testQueryAttention(const std::string& isa);
+void testKeyRedundancy(const std::string& isa);

@@ -51,6 +51,9 @@ int main() {
     kv::setIsa(kv::Isa(i));
     testPagedAttention(names[i]);
     testWindowScore(names[i]);
+    testNearestKept(names[i]);
+    testQueryAttention(names[i]);
+    testKeyRedundancy(names[i]);
     std::printf("%s: tested\n", names[i]);
   }
   std::printf("%d failures\n", failures());

@@ -5,14 +5,23 @@
 #include "kernel-ops.h"
 #include "paged-attention-op.h"
 #include "rope-op.h"
+#include "statistics-ops.h"
 
 namespace kv::ort {
 namespace {
 
 OrtCustomOpDomain* createDomain() {
-  const OrtCustomOp* ops[] = {customOp<PagedAttentionOp>(), customOp<RopeOp>(),
+  const OrtCustomOp* ops[] = {customOp<LeverageScoreOp>(),  customOp<CapacityScoreOp>(),
+                              customOp<GaussianAttentionOp>(), customOp<QueryMomentsOp>(),
+                              customOp<ChunkAttentionOp>(), customOp<LinearRowsOp>(),
+                              customOp<GeluOp>(),           customOp<PagedAttentionOp>(), customOp<RopeOp>(),
                               customOp<WindowScoreOp>(),    customOp<KeyNormOp>(),
-                              customOp<TopKOp>(),           customOp<CompactOp>()};
+                              customOp<TopKOp>(),           customOp<CompactOp>(),
+                              customOp<QueryAttentionOp>(), customOp<KeyRedundancyOp>(),
+                              customOp<KeyDiffOp>(),         customOp<LagSpreadOp>(), customOp<NearestKeptOp>(),
+                              customOp<WindowSumsOp>(),     customOp<AttentionSpreadOp>(),
+                              customOp<SpreadScoreOp>(),    customOp<DefensiveScoreOp>(),
+                              customOp<ProjectedValueNormOp>()};
   OrtCustomOpDomain* domain = nullptr;
   check(api->CreateCustomOpDomain("kvcache", &domain));
   for (const OrtCustomOp* op : ops) check(api->CustomOpDomain_Add(domain, op));

@@ -6,6 +6,7 @@ import {
   type Tensor,
   targetTokens,
 } from "@kvcache/core";
+import { largestRemainder, roundHalfEven } from "../../src/whole-numbers.ts";
 import { layerTopCounts } from "../layer-top-counts/layer-top-counts.ts";
 import { pyramidBase } from "./pyramid-base.ts";
 
@@ -96,7 +97,7 @@ function layerShares(
       bases.map((base, row) => roundHalfEven((1 - floor) * top[row]! + Math.trunc(base * floor))),
     );
   const wanted = bases.map((base, row) => (1 - floor) * top[row]! + floor * base);
-  return largestRemainder(wanted, least, lengths, total(bases));
+  return largestRemainder(wanted, { least, limits: lengths, sum: total(bases) });
 }
 
 const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
@@ -107,44 +108,4 @@ function concentrated(row: Float64Array, base: number): Float64Array {
   const mass = descending.reduce((sum, value) => sum + value, 0);
   const best = descending.subarray(0, base).reduce((sum, value) => sum + value, 0);
   return mass > 0 ? row.map((value) => (value * best) / mass) : row;
-}
-
-function roundHalfEven(value: number): number {
-  const below = Math.floor(value);
-  const fraction = value - below;
-  if (fraction !== 0.5) return fraction < 0.5 ? below : below + 1;
-  return below % 2 === 0 ? below : below + 1;
-}
-
-/**
- * Whole numbers near `wanted` that sum to `sum` and stay within `least` and `limits`: whole parts
- * first, then one each by falling fraction (compared to 1e-9), ties to the earlier row. What rows
- * were lifted to `least` for is taken back from the largest.
- */
-function largestRemainder(
-  wanted: readonly number[],
-  least: readonly number[],
-  limits: readonly number[],
-  sum: number,
-): readonly number[] {
-  const near = wanted.map((value) => Math.round(value * 1e9) / 1e9);
-  const shares = near.map((value, row) =>
-    Math.min(Math.max(Math.floor(value), least[row]!), limits[row]!),
-  );
-  const order = shares
-    .map((_, row) => row)
-    .sort((a, b) => (near[b]! % 1) - (near[a]! % 1) || a - b);
-  let left = sum - total(shares);
-  while (left > 0)
-    for (const row of order)
-      if (left > 0 && shares[row]! < limits[row]!) {
-        shares[row] = shares[row]! + 1;
-        left--;
-      }
-  for (; left < 0; left++) {
-    const excess = shares.map((share, row) => share - least[row]!);
-    const row = excess.indexOf(Math.max(...excess));
-    shares[row] = shares[row]! - 1;
-  }
-  return shares;
 }

@@ -6,6 +6,8 @@ export interface ReadSumsParams {
   readonly batch: KvBatch;
   /** 1 reads Σa, 2 reads Σa². */
   readonly power: 1 | 2;
+  /** Factor on what is read. Default 1. */
+  readonly scale?: number;
   /** f32 [batch.totalSlots]. */
   readonly out: Tensor;
 }
@@ -13,11 +15,11 @@ export interface ReadSumsParams {
 /** The attention that every cached token has received so far, from the cache's side channel. */
 export const readSums = defineKernel<ReadSumsParams>({
   name: "read-sums",
-  reference({ batch, power, out }) {
+  reference({ batch, power, scale = 1, out }) {
     const scores = hostArray(out, "f32");
     forEachRow(batch, ({ view, begin }) => {
       const sums = power === 1 ? view.arena.sumAttention : view.arena.sumSquaredAttention;
-      for (let j = 0; j < view.length; j++) scores[begin + j] = sums[slotOf(view, j)]!;
+      for (let j = 0; j < view.length; j++) scores[begin + j] = sums[slotOf(view, j)]! * scale;
     });
   },
 });

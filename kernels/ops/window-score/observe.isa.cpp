@@ -78,6 +78,18 @@ KV_INLINE void addTile(const Observation& o, const int32_t* positions, int count
   }
 }
 
+// Weights · factor, one line of all tokens per query.
+void storeTile(const Observation& o, int tile, int count, int panelIndex, const Panel& panel,
+               const F* factor, const float* weights) {
+  float factors[kPanel];
+  for (int v = 0; v < kVectors; v++) store(factors + v * W, factor[v]);
+  for (int i = 0; i < panel.numQueries; i++) {
+    float* line =
+        o.weights + size_t(panelIndex * kPanel + i) * o.row.length + size_t(tile) * kTile;
+    for (int j = 0; j < count; j++) line[j] = weights[size_t(j) * kPanel + i] * factors[i];
+  }
+}
+
 void observeRow(const Observation& o) {
   const int length = o.row.length, d = o.headDim;
   const int numTiles = (length + kTile - 1) / kTile;
@@ -143,12 +155,17 @@ void observeRow(const Observation& o) {
                       load(used) / total,
                   F{});
       }
+      if (o.weights) {
+        storeTile(o, t, countOf(t), p, panels[p], factor, weights + index * tileWeights);
+        continue;
+      }
       withVectors(panels[p].numQueries, [&](auto vectors) {
         addTile<decltype(vectors)::value>(o, o.keyPositions + t * kTile, countOf(t),
                                           high > lowest - o.buffer, panels[p], factor,
                                           weights + index * tileWeights, lines);
       });
     }
+    if (o.weights) continue;
     for (int j = 0; j < countOf(t); j++) o.sums[t * kTile + j] += sum(load(lines + size_t(j) * W));
   }
 }

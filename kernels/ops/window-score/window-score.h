@@ -47,6 +47,9 @@ struct Observation {
   int32_t numQueries, headDim, power, buffer;
   float scale;
   float* sums;
+  // Where given, receives every query's attention instead: [numQueries, row.length], in slot order.
+  // `power` and `buffer` do not apply.
+  float* weights = nullptr;
 };
 
 using Observe = void (*)(const Observation& observation);

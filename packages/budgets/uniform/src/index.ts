@@ -1,4 +1,4 @@
-import { type BudgetAllocator, sum } from "@kvcache/core";
+import { type BudgetAllocator, checkWholeNumber, sum } from "@kvcache/core";
 import { evenShare, uniformCounts } from "@kvcache/kernels";
 
 export interface UniformOptions {
@@ -7,6 +7,8 @@ export interface UniformOptions {
    * follows the target to the letter, as kvpress does: protected tokens can be lost.
    */
   readonly keepProtected?: boolean;
+  /** Layers that keep everything, on top of what the others keep. Default none. */
+  readonly skipLayers?: readonly number[];
 }
 
 /**
@@ -14,11 +16,22 @@ export interface UniformOptions {
  * A row that is shorter than that keeps everything.
  * The rule of StreamingLLM, SnapKV and most others; no paper of its own. Differs from the paper: none.
  */
-export const uniform = ({ keepProtected = true }: UniformOptions = {}): BudgetAllocator =>
-  Object.freeze<BudgetAllocator>({
+export const uniform = (options: UniformOptions = {}): BudgetAllocator => {
+  const { keepProtected = true, skipLayers = [] } = options;
+  for (const layer of skipLayers) checkWholeNumber("skipLayers", layer, 0);
+  return Object.freeze<BudgetAllocator>({
     name: "uniform",
     needs: [],
-    resolve: (request) => sum(evenShare(request, keepProtected)),
+    resolve(request) {
+      const { numKvHeads } = request.layout.shape;
+      const shares = evenShare(request, keepProtected);
+      return sum(
+        shares.map((share, row) =>
+          skipLayers.includes(Math.floor(row / numKvHeads)) ? request.lengths[row]! : share,
+        ),
+      );
+    },
     allocate: (encoder, { batch, target, scores }, counts) =>
-      encoder.run(uniformCounts, { batch, target, scores, keepProtected, counts }),
+      encoder.run(uniformCounts, { batch, target, scores, keepProtected, skipLayers, counts }),
   });
+};

@@ -1,4 +1,7 @@
+import { adaKV as adaKVBudget } from "@kvcache/budget-ada-kv";
+import { definePolicy } from "@kvcache/core";
 import { keyNorm, scorerFrom } from "@kvcache/scorers";
+import { topK } from "@kvcache/selectors";
 import { compressOnce, testPolicy, tokenCache } from "@kvcache/testing";
 import { expect, it } from "vitest";
 import { type AdaKVOptions, adaKV } from "./index.ts";
@@ -8,6 +11,36 @@ testPolicy("ada-kv, authors", () => adaKV({ variant: "authors", window: 6 }));
 testPolicy("ada-kv over key norms", () =>
   adaKV({ scorer: keyNorm(), protect: { sinks: 2, recent: 4 } }),
 );
+
+const sliding = definePolicy({
+  name: "sliding",
+  paper: "none",
+  scorer: scorerFrom("age", [], ({ positions }) => Array.from(positions, (p) => p / 100)),
+  budget: adaKVBudget(),
+  selector: topK(),
+  trigger: { prefill: true, interval: 5, pressure: false },
+  protect: { sinks: 2, recent: 1 },
+  queryAware: true,
+  options: { sinks: 2 },
+});
+testPolicy("ada-kv over a policy", () => adaKV({ policy: sliding, safeguard: 0.5 }));
+
+it("takes scores, protection and moments of the policy it is put over", () => {
+  const policy = adaKV({ policy: sliding, safeguard: 0.1 });
+  expect(policy.scorer).toBe(sliding.scorer);
+  expect(policy.protect).toEqual({ sinks: 2, recent: 1 });
+  expect(policy.trigger).toEqual(sliding.trigger);
+  expect(policy.queryAware).toBe(true);
+  expect(policy.options).toMatchObject({
+    policy: { name: "sliding", sinks: 2 },
+    budget: { mode: "reserve-then-global", safeguard: 0.1 },
+  });
+  const given = { sinks: 0, recent: 9 };
+  expect(adaKV({ policy: sliding, protect: given }).protect).toEqual(given);
+  expect(() => adaKV({ policy: sliding, scorer: keyNorm() })).toThrow("both name scores");
+  expect(() => adaKV({ policy: { name: "sliding" } as never })).toThrow("policy must be a policy");
+  expect(() => adaKV({ variant: "authors", safeguard: 0.5 })).toThrow("reserve-then-global");
+});
 
 // The worked example, its tied entries set apart.
 const worked = [

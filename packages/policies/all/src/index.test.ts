@@ -34,3 +34,53 @@ it("refuses what it does not know, and says what there is", () => {
     /no option "windows".*It takes: variant, window/,
   );
 });
+
+it("makes policies inside policies of names and descriptions", () => {
+  const byName = createPolicy("ada-kv", { policy: "knorm", safeguard: 0.1 });
+  expect(byName.options).toMatchObject({ policy: { name: "knorm" }, safeguard: 0.1 });
+  const policy = { name: "snap-kv", window: 7 };
+  const nested = createPolicy("merging", { policy: { name: "chunk-kv", policy, chunk: 5 } });
+  expect(nested.options.policy).toMatchObject({ name: "chunk-kv", chunk: 5, policy });
+  expect(nested.protect).toEqual({ sinks: 0, recent: 7 });
+  const list = createPolicy("composed", { policies: [policy, "knorm", snapKV({ window: 3 })] });
+  expect(list.options.policies).toMatchObject([policy, { name: "knorm" }, { window: 3 }]);
+  const phases = createPolicy("prefill-decoding", { prefill: policy, decoding: "streaming-llm" });
+  expect(phases.options).toMatchObject({ prefill: policy, decoding: { name: "streaming-llm" } });
+  for (const made of [byName, nested, list, phases])
+    expect(createPolicy(made.name, made.options).options).toEqual(made.options);
+});
+
+it("says where in a description it went wrong", () => {
+  const made = (policy: unknown) => () => createPolicy("merging", { policy });
+  expect(made("snapkv2")).toThrow(/^policy: There is no policy named "snapkv2"/);
+  expect(made({ name: "chunk-kv", policy: { name: "snap-kv", windw: 1 } })).toThrow(
+    /^policy\.policy: Policy snap-kv has no option "windw"/,
+  );
+  expect(made({ name: "snap-kv", window: 0 })).toThrow(/^policy: window must be a whole number/);
+  expect(made({ window: 3 })).toThrow("policy must be a policy");
+  expect(made(7)).toThrow("policy must be a policy");
+  expect(() => createPolicy("composed", { policies: ["knorm", "nope"] })).toThrow(
+    /^policies\[1\]: There is no policy named "nope"/,
+  );
+});
+
+it("refuses fields that a group of options does not have", () => {
+  const pooling = { kind: "avg", sise: 5, size: 3 };
+  expect(() => createPolicy("snap-kv", { pooling })).toThrow('no option "pooling.sise"');
+  expect(() => createPolicy("ada-kv", { budget: { mode: "floor-blend", flor: 1 } })).toThrow(
+    'no option "budget.flor"',
+  );
+  const layerBudget = { kind: "pyramid", bet: 5 };
+  expect(() => createPolicy("ada-kv", { budget: { layerBudget } })).toThrow(
+    '"budget.layerBudget.bet"',
+  );
+  expect(() => createPolicy("ada-kv", { protect: { sink: 1, sinks: 1, recent: 1 } })).toThrow(
+    '"protect.sink"',
+  );
+  expect(() => createPolicy("ada-kv", { policy: "knorm", scorer: snapKV().scorer })).toThrow(
+    "scorer and policy both",
+  );
+  expect(() => createPolicy("ada-kv", { variant: "authors", safeguard: 0.3 })).toThrow(
+    "safeguard belongs to mode",
+  );
+});

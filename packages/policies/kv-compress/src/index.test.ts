@@ -1,3 +1,7 @@
+import { blockSchedule } from "@kvcache/budget-block-schedule";
+import { definePolicy } from "@kvcache/core";
+import { keyNorm } from "@kvcache/scorers";
+import { topK } from "@kvcache/selectors";
 import { compressOnce, type TokenCache, testPolicy, tokenCache } from "@kvcache/testing";
 import { expect, it } from "vitest";
 import { kvCompress } from "./index.ts";
@@ -6,6 +10,43 @@ testPolicy("kv-compress", () => kvCompress({ observed: 8, protectedWindow: 8 }))
 testPolicy("kv-compress, l1", () =>
   kvCompress({ observed: 20, norm: "l1", pooling: null, buffer: 2, sinks: 3, protectedWindow: 5 }),
 );
+
+const norms = (interval?: number) =>
+  definePolicy({
+    name: "norms",
+    paper: "none",
+    scorer: keyNorm(),
+    budget: blockSchedule(),
+    selector: topK(),
+    trigger: { prefill: true, ...(interval && { interval }), pressure: false },
+    protect: { sinks: 0, recent: 0 },
+    queryAware: false,
+    options: {},
+  });
+testPolicy("kv-compress over a policy", () =>
+  kvCompress({ policy: norms(), protectedWindow: 6, sinks: 1 }),
+);
+
+it("frees the blocks that another policy's scores hold cheapest, when that policy may", async () => {
+  const policy = kvCompress({ policy: norms(), protectedWindow: 1 });
+  expect(policy.trigger).toEqual({ prefill: true, pressure: false });
+  expect(kvCompress({ policy: norms(7) }).trigger).toMatchObject({ interval: 7 });
+  expect(kvCompress({ policy: norms(7), interval: 3 }).trigger).toMatchObject({ interval: 3 });
+  expect(policy.options).toMatchObject({ policy: { name: "norms" }, interval: null });
+  const shape = { numLayers: 2, numQueryHeads: 2, numKvHeads: 2, headDim: 4 };
+  const made = tokenCache({ shape, seed: 2, sequences: 1, maxTokens: 41, windowSize: 0 });
+  made.feed(0, 41, { flags: 0 });
+  const { kept } = await compressOnce(made, policy, { tokens: 20 });
+  // Blocks of 4: 4 rows hold 11 and may keep 5 on average; the longest keys of each row went.
+  expect(made.cache.sequenceStats(0).blocks).toBe(20);
+  kept.forEach((row, r) => {
+    const norm = (p: number) =>
+      Math.hypot(...made.tokens(0, r >> 1, p).key.subarray((r & 1) * 4, (r & 1) * 4 + 4));
+    const longest = Math.max(...row.map(norm));
+    for (let p = 0; p < 41; p++)
+      if (!row.includes(p)) expect(norm(p)).toBeGreaterThanOrEqual(longest);
+  });
+});
 
 const shape = { numLayers: 1, numQueryHeads: 4, numKvHeads: 2, headDim: 4 };
 const prompt = 30;
@@ -76,5 +117,27 @@ it("never holds more blocks than its budget while it decodes", async () => {
     // Blocks of 4 tokens, 16 tokens a head, two heads.
     expect(made.cache.sequenceStats(0).blocks).toBeLessThanOrEqual(8);
     for (const row of kept) expect(row.slice(-7)).toEqual(range(next - 6, next + 1));
+  }
+});
+
+it("schedules many sequences in one call, each as if it were alone", async () => {
+  const fed = (sequences: number, own: number) => {
+    const made = tokenCache({ shape, seed: 3, sequences, maxTokens: 90, windowSize: 8 });
+    for (const sequence of made.sequences) made.feed(sequence, 40 + 20 * sequence, { flags: 1 });
+    return { made, rows: [own * 2, own * 2 + 1] };
+  };
+  const policy = kvCompress({ observed: 8, protectedWindow: 8 });
+  for (const target of [{ tokens: 16 }, { ratio: 0.4 }]) {
+    const together = await compressOnce(fed(3, 0).made, policy, target);
+    for (const sequence of [0, 1, 2]) {
+      const { made, rows } = fed(3, sequence);
+      const alone = { ...made, sequences: [sequence] };
+      const { kept } = await compressOnce(
+        { ...alone, batch: (phase) => made.batch(phase, [sequence]) },
+        policy,
+        target,
+      );
+      expect(kept).toEqual(rows.map((row) => together.kept[row]));
+    }
   }
 });
