@@ -1,0 +1,146 @@
+import { KvCacheError, type WgslDispatch } from "@kvcache/core";
+import type { Gpu } from "./gpu.ts";
+import { type GpuMemory, isGpuMemory, usage } from "./gpu-memory.ts";
+import { createPipelineCache, type Pipeline, uniformBytes } from "./pipelines.ts";
+
+/** Commands of a device in the order they are given; they travel in few, large submits. */
+export interface CommandQueue {
+  /** All bindings must be memory of this device. */
+  dispatch(dispatch: WgslDispatch): void;
+  copy(from: GpuMemory, offset: number, to: GpuMemory, at: number, bytes: number): void;
+  /** Writes bytes after everything recorded so far. */
+  write(memory: GpuMemory, byteOffset: number, data: ArrayBufferView): void;
+  /** Releases memory once the commands recorded so far are submitted. */
+  releaseLater(memory: GpuMemory): void;
+  /** Submits what was recorded. */
+  flush(): void;
+  /** Dispatches so far, and pipelines that exist. */
+  counts(): { readonly dispatches: number; readonly submits: number; readonly pipelines: number };
+}
+
+/** Dispatches between two submits at most. */
+const maxPending = 1024;
+const maxWorkgroups = 65535;
+
+export function createCommandQueue(gpu: Gpu): CommandQueue {
+  const { device } = gpu;
+  const pipelines = createPipelineCache(device);
+  const groups = new Map<string, GPUBindGroup>();
+  const groupsOf = new Map<number, string[]>();
+  gpu.onRelease(({ id }) => {
+    for (const key of groupsOf.get(id) ?? []) groups.delete(key);
+    groupsOf.delete(id);
+  });
+  const uniforms = device.createBuffer({
+    label: "uniforms",
+    size: maxPending * uniformBytes,
+    usage: usage.uniform | usage.copyDst,
+  });
+  const numbers = new DataView(new ArrayBuffer(maxPending * uniformBytes));
+  let pending = 0;
+  let dispatches = 0;
+  let submits = 0;
+  let commands: GPUCommandEncoder | undefined;
+  let pass: GPUComputePassEncoder | undefined;
+  const leaving: GpuMemory[] = [];
+
+  const bindGroup = ({ id, layout }: Pipeline, memories: readonly GpuMemory[]): GPUBindGroup => {
+    const key = `${id}:${memories.map((memory) => memory.id).join(",")}`;
+    const known = groups.get(key);
+    if (known) return known;
+    const group = device.createBindGroup({
+      layout,
+      entries: [
+        { binding: 0, resource: { buffer: uniforms, size: uniformBytes } },
+        ...memories.map(({ buffer }, i) => ({ binding: i + 1, resource: { buffer } })),
+      ],
+    });
+    groups.set(key, group);
+    for (const { id: memoryId } of memories) {
+      const keys = groupsOf.get(memoryId);
+      if (keys) keys.push(key);
+      else groupsOf.set(memoryId, [key]);
+    }
+    return group;
+  };
+
+  const setUniforms = ({ u32 = {}, i32 = {}, f32 = {} }: WgslDispatch) => {
+    let at = pending * uniformBytes;
+    for (const name in u32) {
+      numbers.setUint32(at, u32[name]!, true);
+      at += 4;
+    }
+    for (const name in i32) {
+      numbers.setInt32(at, i32[name]!, true);
+      at += 4;
+    }
+    for (const name in f32) {
+      numbers.setFloat32(at, f32[name]!, true);
+      at += 4;
+    }
+  };
+
+  const endPass = () => {
+    pass?.end();
+    pass = undefined;
+  };
+
+  const flush = () => {
+    endPass();
+    if (commands) {
+      if (pending > 0)
+        device.queue.writeBuffer(uniforms, 0, numbers.buffer, 0, pending * uniformBytes);
+      device.queue.submit([commands.finish()]);
+      submits++;
+    }
+    commands = undefined;
+    pending = 0;
+    for (const memory of leaving.splice(0)) gpu.release(memory);
+  };
+
+  return {
+    dispatch(dispatch) {
+      if (dispatch.workgroups === 0) return;
+      if (pending === maxPending) flush();
+      const reads = memoriesOf(dispatch, dispatch.reads);
+      const writes = memoriesOf(dispatch, dispatch.writes);
+      if (writes.some((memory, i) => reads.includes(memory) || writes.indexOf(memory) !== i))
+        throw new KvCacheError("internal", `${dispatch.name} binds memory twice that it writes.`);
+      const pipeline = pipelines.get(dispatch);
+      setUniforms(dispatch);
+      commands ??= device.createCommandEncoder();
+      pass ??= commands.beginComputePass();
+      pass.setPipeline(pipeline.pipeline);
+      pass.setBindGroup(0, bindGroup(pipeline, [...reads, ...writes]), [pending * uniformBytes]);
+      const x = Math.min(dispatch.workgroups, maxWorkgroups);
+      pass.dispatchWorkgroups(x, Math.ceil(dispatch.workgroups / x));
+      pending++;
+      dispatches++;
+    },
+    copy(from, offset, to, at, bytes) {
+      endPass();
+      commands ??= device.createCommandEncoder();
+      commands.copyBufferToBuffer(from.buffer, offset, to.buffer, at, bytes);
+    },
+    write(memory, byteOffset, data) {
+      if (data.byteLength === 0) return;
+      if (commands) flush();
+      const { buffer, byteOffset: start, byteLength } = data;
+      device.queue.writeBuffer(memory.buffer, byteOffset, buffer as ArrayBuffer, start, byteLength);
+    },
+    releaseLater(memory) {
+      if (commands) leaving.push(memory);
+      else gpu.release(memory);
+    },
+    flush,
+    counts: () => ({ dispatches, submits, pipelines: pipelines.size }),
+  };
+}
+
+function memoriesOf({ name }: WgslDispatch, bindings: WgslDispatch["reads"]): readonly GpuMemory[] {
+  return Object.entries(bindings).map(([binding, { buffer }]) => {
+    if (!isGpuMemory(buffer))
+      throw new KvCacheError("internal", `${name} binds ${binding}, which is not on the device.`);
+    return buffer;
+  });
+}

@@ -1,0 +1,147 @@
+import {
+  type CacheManager,
+  type CacheOptions,
+  type Encoder,
+  type HostCache,
+  hostTensor,
+  type KeepSet,
+  type KvBatch,
+  KvCacheError,
+  type SequenceSlot,
+} from "@kvcache/core";
+import { createHostEncoder } from "@kvcache/kernels";
+import { createPagedCache } from "@kvcache/paged";
+import type { CommandQueue } from "./command-queue.ts";
+import { arenaBytes, checkArenas, fitArenas, quadDtypeOf } from "./device-layout.ts";
+import { createDeviceMemory, type DeviceMemory } from "./device-memory.ts";
+import { createDeviceTables, type DeviceTables } from "./device-tables.ts";
+import type { Gpu } from "./gpu.ts";
+import { createHostView, type HostView } from "./host-view.ts";
+
+export interface WebGpuCacheOptions extends CacheOptions {
+  /** Most bytes of one arena; what the device can bind when absent. */
+  readonly maxArenaBytes?: number;
+}
+
+/** A cache whose keys, values, sums and window queries live on a GPU. */
+export interface WebGpuCache extends CacheManager {
+  readonly host: undefined;
+  /**
+   * `exportSequence`, which on a device cannot answer at once: the payload of swap-out and of
+   * snapshot files.
+   */
+  readSequence(sequence: SequenceSlot): Promise<Uint8Array>;
+}
+
+/** What a session of the same device knows of a cache beside its contract. */
+export interface DeviceCache {
+  readonly cache: WebGpuCache;
+  readonly gpu: Gpu;
+  readonly host: HostCache;
+  readonly memory: DeviceMemory;
+  readonly tables: DeviceTables;
+  readonly view: HostView;
+  /**
+   * The same rows with the host cache beside them, for a batch of this cache or one derived from
+   * it; undefined for anything else.
+   */
+  hostBatch(batch: object): KvBatch | undefined;
+}
+
+/** Tables and positions on the host, contents on the device. */
+export function createDeviceCache(
+  gpu: Gpu,
+  queue: CommandQueue,
+  { maxArenaBytes = gpu.maxBindingBytes, ...options }: WebGpuCacheOptions,
+): DeviceCache {
+  for (const arena of options.layout.arenas) quadDtypeOf(arena);
+  const { memoryBytes, numBlocks } = options;
+  const layout =
+    memoryBytes === undefined
+      ? options.layout
+      : fitArenas(options.layout, arenaBytes(options.layout, memoryBytes), maxArenaBytes);
+  if (numBlocks !== undefined) checkArenas(options.layout, numBlocks, maxArenaBytes);
+  let memory: DeviceMemory | undefined;
+  // The host's arrays of contents are only touched where something runs on the host.
+  const inner = createPagedCache({
+    ...options,
+    layout,
+    shared: false,
+    memory(host) {
+      memory = createDeviceMemory(gpu, queue, host);
+      return memory;
+    },
+  });
+  const { host } = inner;
+  const tables = createDeviceTables(gpu, queue, host);
+  const view = createHostView(gpu, queue, host, memory!);
+  const hostBatches = new WeakMap<KvBatch, KvBatch>();
+
+  const cache: WebGpuCache = Object.freeze<WebGpuCache>({
+    ...inner,
+    host: undefined,
+    batch(sequences, batchOptions) {
+      const hostBatch = inner.batch(sequences, batchOptions);
+      const batch: KvBatch = Object.freeze({ ...hostBatch, host: undefined });
+      hostBatches.set(batch, hostBatch);
+      return batch;
+    },
+    async compact(encoder, batch, keep) {
+      const hostBatch = hostBatches.get(batch);
+      if (!hostBatch)
+        throw new KvCacheError("invalid-argument", "The batch belongs to another cache.", {
+          remedy: "Compact a batch that this cache's batch() made.",
+        });
+      await inner.compact(createHostEncoder(), hostBatch, await readKeep(encoder, keep));
+      queue.flush();
+      gpu.check();
+    },
+    exportSequence() {
+      throw new KvCacheError("unsupported", "A cache on a GPU cannot export at once.", {
+        remedy: "Await readSequence(sequence).",
+      });
+    },
+    async readSequence(sequence) {
+      inner.windowLength(sequence);
+      await view.download([sequence]);
+      return inner.exportSequence(sequence);
+    },
+    importSequence(bytes) {
+      const sequence = inner.importSequence(bytes);
+      view.upload(sequence);
+      return sequence;
+    },
+    async snapshot(sequences) {
+      await view.download(sequences);
+      return host;
+    },
+    dispose() {
+      inner.dispose();
+      queue.flush();
+      inner.prefixes.clear();
+      memory!.release();
+      tables.release();
+    },
+  });
+  return {
+    cache,
+    gpu,
+    host,
+    memory: memory!,
+    tables,
+    view,
+    hostBatch(value) {
+      const batch = value as Partial<KvBatch>;
+      const isBatch = batch.rowIndptr && batch.nextPositions && batch.layout === layout;
+      if (!isBatch || batch.host !== undefined) return undefined;
+      return hostBatches.get(value as KvBatch) ?? { ...(value as KvBatch), host };
+    },
+  };
+}
+
+/** The one readback of a compression event. */
+async function readKeep(encoder: Encoder, keep: KeepSet): Promise<KeepSet> {
+  const indptr = await encoder.read(keep.indptr);
+  const indices = await encoder.read(keep.indices);
+  return { indptr: hostTensor(indptr), indices: hostTensor(indices) };
+}

@@ -1,0 +1,46 @@
+import { cacheLayout } from "@kvcache/core";
+import { expect, it } from "vitest";
+import { smallModel, step } from "./small-model.ts";
+import { createWebGpuBackend } from "./webgpu-backend.ts";
+
+/*
+ * Dawn's null backend runs no command, but it compiles WGSL and checks bindings and limits (the
+ * default ones: 8 storage buffers, 16 KiB of workgroup memory), and it needs no driver.
+ */
+it.each(["f32", "f16"] as const)(
+  "every kernel of a pass is valid with %s memory",
+  async (dtype) => {
+    const { graph, weights } = smallModel();
+    const nodes = graph.nodes.map((node) =>
+      node.op === "pagedAttention" && node.layer > 0
+        ? { ...node, slidingWindow: 6, ...(node.layer > 1 && { softcap: 5 }) }
+        : node.op === "logits"
+          ? { ...node, softcap: 30 }
+          : node,
+    );
+    const backend = await createWebGpuBackend({ dawnOptions: ["backend=null"] });
+    const cache = await backend.createCache({
+      layout: cacheLayout(graph.shape, { blockSize: 4, dtype }),
+      maxTokensPerSequence: 64,
+      numBlocks: 256,
+      windowSize: 4,
+    });
+    const session = backend.attach(cache);
+    const model = await session.load({ ...graph, nodes }, weights, { weightFormat: dtype });
+    const [a, b] = [cache.open(), cache.open()];
+    const tokens = Array.from({ length: 20 }, (_, i) => i);
+    for (const shares of [
+      [{ sequence: a, tokens, flags: 7 }],
+      [
+        { sequence: a, tokens: [1], flags: 15 },
+        { sequence: b, tokens: [2, 3] },
+      ],
+      [{ sequence: b, tokens: [4] }],
+    ])
+      await model.forward(step(cache, shares));
+    cache.truncate(cache.fork(a), 3);
+    await model.forward(step(cache, [{ sequence: b, tokens: [5] }]));
+    expect(backend.counts().pipelines).toBeGreaterThan(15);
+    await backend.dispose();
+  },
+);
