@@ -1,6 +1,12 @@
 import { createOrtBackend } from "@kvcache/backend-ort";
 import { createReferenceBackend } from "@kvcache/backend-reference";
-import { type Backend, cacheLayout, KvCacheError, sequenceTokenBytes } from "@kvcache/core";
+import {
+  type Backend,
+  cacheLayout,
+  KvCacheError,
+  type Signal,
+  sequenceTokenBytes,
+} from "@kvcache/core";
 import { type DecoderModel, loadModel } from "@kvcache/decoder";
 import { createRunner, type Runner } from "@kvcache/engine";
 import { compact } from "@kvcache/kernels";
@@ -33,16 +39,22 @@ export interface OpenModel {
   close(): Promise<void>;
 }
 
-/** A model folder on a backend, with room for `tokens` tokens in each of two sequences. */
+/**
+ * A model folder on a backend, with room for `tokens` tokens in each of two sequences and what a
+ * policy's signals take beside them.
+ */
 export async function openModel(
   folder: string,
   backend: Backend,
   tokens: number,
+  signals: readonly Signal[] = [],
 ): Promise<OpenModel> {
   const model = await loadModel(folder);
   const { graph } = model;
   const layout = cacheLayout(graph.shape, { slidingWindow: graph.slidingWindow });
-  const room = tokens + layout.arenas[0]!.blockSize;
+  const kinds = [...new Set(signals.map(({ kind }) => kind))];
+  // A replay feeds up to the whole prompt again, behind it.
+  const room = (kinds.includes("replay") ? 2 : 1) * tokens + layout.arenas[0]!.blockSize;
   const cache = createPagedCache({
     layout,
     maxSequences: 4,
@@ -52,7 +64,13 @@ export async function openModel(
     compaction: compact,
   });
   // Decoder cases are goldens of a prompt fed in one call.
-  const runner = await createRunner({ model, backend, cache, maxBatchTokens: 4096 });
+  const runner = await createRunner({
+    model,
+    backend,
+    cache,
+    maxBatchTokens: 4096,
+    signals: kinds,
+  });
   return {
     model,
     runner,

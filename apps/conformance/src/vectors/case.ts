@@ -23,6 +23,9 @@ export interface VectorShape {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly tokens: number;
+  /** Hidden size and RoPE base, where the method looks at more than the cache. */
+  readonly hidden?: number;
+  readonly ropeTheta?: number;
 }
 
 export type Verdict =

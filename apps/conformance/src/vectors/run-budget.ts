@@ -2,13 +2,12 @@ import { cacheLayout, hostTensor, indptrOf, type KvBatch, type KvShape } from "@
 import { createHostEncoder } from "@kvcache/kernels";
 import { floats, skipped, type VectorCase, type Verdict } from "./case.ts";
 import { compareIntegers } from "./compare.ts";
-import { budgetOf } from "./method-options.ts";
+import { budgetOf } from "./methods/index.ts";
 
-/** Counts of a budget over given scores, [L, H, n], +∞ where protected. */
+/** Counts of a budget over given scores, [L, H, n], +∞ where protected; zeros where it needs none. */
 export async function runBudget(vector: VectorCase): Promise<Verdict> {
   const method = budgetOf(vector);
   if ("skip" in method) return skipped(method.skip);
-  if (!vector.tensors.has("scores")) return skipped("the case gives no scores");
   const { layers, kvHeads, tokens } = vector.shape;
   const lengths = new Uint32Array(layers * kvHeads).fill(tokens);
   const batch = batchWithoutCache(vector, lengths, method.protect);

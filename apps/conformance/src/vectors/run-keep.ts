@@ -1,12 +1,39 @@
 import { createReferenceBackend } from "@kvcache/backend-reference";
-import { type Backend, signalsOf } from "@kvcache/core";
+import type { Backend, BudgetTarget, Encoder, KvBatch, SequenceSlot, Tensor } from "@kvcache/core";
 import { recordCompression } from "@kvcache/engine";
-import { skipped, type VectorCase, type Verdict } from "./case.ts";
+import type { PagedCache } from "@kvcache/paged";
+import { failed, passed, skipped, type VectorCase, type Verdict } from "./case.ts";
 import { compareFloats, compareIntegers, compareKeep, first } from "./compare.ts";
-import { methodOf } from "./method-options.ts";
-import { filledCache } from "./vector-cache.ts";
+import { adapterOf, methodOf } from "./methods/index.ts";
+import { vectorRun } from "./vector-batch.ts";
 
-/** One compression event right after the case's prefill: scores, counts and kept slots. */
+/** One compression event right after a case's prefill, nothing evicted yet. */
+export interface KeepEvent {
+  readonly vector: VectorCase;
+  readonly encoder: Encoder;
+  readonly batch: KvBatch;
+  readonly target: BudgetTarget;
+  /** f32 [batch.totalSlots], protected; u32 [batch.numRows]. */
+  readonly scores: Tensor;
+  readonly counts: Tensor;
+}
+
+/** That event, the cache compacted. */
+export interface KeepRun {
+  readonly vector: VectorCase;
+  readonly cache: PagedCache;
+  readonly sequence: SequenceSlot;
+  /** Rows before the event. */
+  readonly batch: KvBatch;
+  readonly scores: ArrayLike<number>;
+  readonly counts: ArrayLike<number>;
+  readonly indptr: ArrayLike<number>;
+  readonly indices: ArrayLike<number>;
+  /** Values that were read before the cache was compacted, by name. */
+  readonly measured: ReadonlyMap<string, ArrayLike<number>>;
+}
+
+/** Scores, counts and kept slots, and what else the method's adapter gives of the event. */
 export async function runKeep(
   vector: VectorCase,
   backend: Backend = createReferenceBackend(),
@@ -14,38 +41,68 @@ export async function runKeep(
   const method = methodOf(vector);
   if ("skip" in method) return skipped(method.skip);
   const { policy, target } = method;
-  const window = signalsOf(policy).reduce(
-    (most, signal) => (signal.kind === "windowQueries" ? Math.max(most, signal.window) : most),
-    0,
-  );
-  const blockSize = vector.params.blockSize as number | undefined;
-  const { cache, sequence, numQueries } = filledCache(vector, window, blockSize);
+  const { cache, sequence, batch: batchOf } = vectorRun(vector, policy);
   const session = backend.attach(cache);
   try {
     const encoder = session.encoder();
-    const batch = {
-      ...cache.batch([sequence], { protect: policy.protect, phase: "prefill" }),
-      windowLengths: [numQueries],
-    };
+    const batch = await batchOf(encoder, { protect: policy.protect, phase: "prefill" });
+    adapterOf(vector.method).before?.(encoder, batch, policy, vector);
     const { scores, counts, keep } = recordCompression(encoder, batch, policy, target);
-    const indptr = await encoder.read(keep.indptr);
-    const indices = await encoder.read(keep.indices);
-    const expects = (name: string) => vector.expect.includes(name);
-    return first(
-      expects("scores") ? compareFloats(vector, "scores", await encoder.read(scores)) : first(),
-      expects("counts") ? compareIntegers(vector, "counts", await encoder.read(counts)) : first(),
-      compareKeep(vector, indptr, indices, {
-        // Methods that evict whole blocks, and cases without scores, leave no free swaps.
-        scores:
-          expects("scores") && vector.method !== "kv-compress"
-            ? vector.tensors.get("scores")!.data
-            : undefined,
-        tokens: vector.shape.tokens,
-        freeBelow: vector.method === "streaming-llm" ? ((vector.params.sinks as number) ?? 0) : 0,
-      }),
-    );
+    const measured = await measure({ vector, encoder, batch, target, scores, counts });
+    const run: KeepRun = {
+      measured,
+      vector,
+      cache,
+      sequence,
+      batch,
+      scores: await encoder.read(scores),
+      counts: await encoder.read(counts),
+      indptr: await encoder.read(keep.indptr),
+      indices: await encoder.read(keep.indices),
+    };
+    await cache.compact(encoder, batch, keep);
+    return first(...(await comparisons(run)));
   } finally {
     await session.dispose();
     cache.dispose();
   }
 }
+
+async function measure(event: KeepEvent): Promise<ReadonlyMap<string, ArrayLike<number>>> {
+  const { measured = {} } = adapterOf(event.vector.method);
+  const values = new Map<string, ArrayLike<number>>();
+  for (const name of event.vector.expect)
+    if (measured[name]) values.set(name, await measured[name](event));
+  return values;
+}
+
+async function comparisons(run: KeepRun): Promise<Verdict[]> {
+  const { vector, indptr, indices } = run;
+  const { exact, outputs = {} } = adapterOf(vector.method);
+  const verdicts: Verdict[] = [];
+  for (const name of vector.expect) {
+    if (name === "indptr") continue;
+    const measured = run.measured.get(name);
+    if (measured) verdicts.push(compare(vector, name, measured));
+    else if (name === "indices")
+      verdicts.push(
+        compareKeep(vector, indptr, indices, {
+          // Methods that evict whole blocks, and cases without scores, leave no free swaps.
+          scores: exact ? undefined : vector.tensors.get("scores")?.data,
+          tokens: vector.shape.tokens,
+          freeBelow: vector.method === "streaming-llm" ? ((vector.params.sinks as number) ?? 0) : 0,
+        }),
+      );
+    else if (outputs[name]) verdicts.push(compare(vector, name, await outputs[name](run)));
+    else if (name === "scores") verdicts.push(compare(vector, name, run.scores));
+    else if (name === "counts") verdicts.push(compare(vector, name, run.counts));
+    else verdicts.push(failed(`nothing here gives ${name}`));
+  }
+  return verdicts.length > 0 ? verdicts : [passed];
+}
+
+/** By the type of what is expected. */
+const compare = (vector: VectorCase, name: string, ours: ArrayLike<number>): Verdict =>
+  vector.tensors.get(name)!.data instanceof Float32Array
+    ? compareFloats(vector, name, ours)
+    : compareIntegers(vector, name, ours);

@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Backend } from "@kvcache/core";
+import { type Backend, signalsOf } from "@kvcache/core";
 import { openModel } from "../open-model.ts";
 import { rowPositions } from "../row-positions.ts";
 import { failed, passed, skipped, type VectorCase, type Verdict } from "./case.ts";
 import { compareFloats, compareIntegers, first } from "./compare.ts";
-import { methodOf } from "./method-options.ts";
+import { methodOf } from "./methods/index.ts";
 
 /** Entries of the expected kept set that float noise may put elsewhere. */
 const maxMissing = 0.005;
@@ -23,7 +23,12 @@ export async function runModel(
   if (!existsSync(folder)) return failed(`there is no model folder ${folder}`);
   const inputIds = Int32Array.from(vector.tensors.get("inputIds")!.data);
   const compressAt = json.compressAt as number;
-  const { runner, close } = await openModel(folder, backend, inputIds.length + 64);
+  const { runner, close } = await openModel(
+    folder,
+    backend,
+    inputIds.length + 64,
+    signalsOf(method.policy),
+  );
   try {
     // The case compresses once, whatever the policy would do while decoding.
     const policy = { ...method.policy, trigger: { prefill: true, pressure: false } };

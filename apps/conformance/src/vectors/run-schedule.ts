@@ -11,7 +11,7 @@ import { blocksToEvict, createHostEncoder, gatherPositions, protectScores } from
 import { topK } from "@kvcache/selectors";
 import { failed, floats, integers, skipped, type VectorCase, type Verdict } from "./case.ts";
 import { compareIntegers, first } from "./compare.ts";
-import { blockScheduleOf } from "./method-options.ts";
+import { blockScheduleOf } from "./methods/main-road.ts";
 import { indptrOfLists, type RaggedCache, raggedCache } from "./ragged-cache.ts";
 
 /** Block-wise eviction of ragged rows from given metrics, down to the moves and what they leave. */

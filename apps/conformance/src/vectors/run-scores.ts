@@ -1,10 +1,11 @@
 import { createReferenceBackend } from "@kvcache/backend-reference";
-import { type Backend, signalFlag, signalsOf } from "@kvcache/core";
+import { type Backend, signalFlag } from "@kvcache/core";
 import { addSums, pagedAttention, readSums } from "@kvcache/kernels";
 import { floats, skipped, type VectorCase, type Verdict } from "./case.ts";
 import { compareFloats } from "./compare.ts";
-import { methodOf } from "./method-options.ts";
-import { cacheOf, filledCache, shapeOf } from "./vector-cache.ts";
+import { methodOf } from "./methods/index.ts";
+import { vectorRun } from "./vector-batch.ts";
+import { cacheOf, shapeOf } from "./vector-cache.ts";
 
 /** Scores of a policy before anything is protected. */
 export async function runScores(
@@ -14,18 +15,14 @@ export async function runScores(
   const method = methodOf(vector);
   if ("skip" in method) return skipped(method.skip);
   if (vector.params.decodeSteps !== undefined) return runDecodeScores(vector);
-  const { scorer } = method.policy;
-  const observed = signalsOf(method.policy).find((signal) => signal.kind === "windowQueries");
-  const { cache, sequence, numQueries } = filledCache(vector, observed?.window ?? 0);
+  const { cache, batch: batchOf } = vectorRun(vector, method.policy);
   const session = backend.attach(cache);
   try {
     const encoder = session.encoder();
-    const batch = {
-      ...cache.batch([sequence], { protect: { sinks: 0, recent: 0 }, phase: "prefill" }),
-      windowLengths: [numQueries],
-    };
+    const protect = { sinks: 0, recent: 0 };
+    const batch = await batchOf(encoder, { protect, phase: "prefill" });
     const scores = encoder.tensor("f32", batch.totalSlots);
-    scorer.score(encoder, batch, scores);
+    method.policy.scorer.score(encoder, batch, scores);
     return compareFloats(vector, "scores", await encoder.read(scores));
   } finally {
     await session.dispose();

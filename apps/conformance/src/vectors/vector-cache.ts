@@ -1,4 +1,5 @@
-import { blocksFor, cacheLayout, type KvShape, numRows } from "@kvcache/core";
+import { blocksFor, cacheLayout, type KvShape, numRows, ropeTable } from "@kvcache/core";
+import { rope } from "@kvcache/kernels";
 import {
   createPagedCache,
   type PagedCache,
@@ -19,15 +20,24 @@ export interface EmptyCacheOptions extends Pick<PagedCacheOptions, "compaction">
   readonly tokens: number;
   readonly windowSize: number;
   readonly blockSize?: number;
+  /** Room for so many more. */
+  readonly extraTokens?: number;
 }
 
 /** A cache with room for one sequence of `tokens` tokens, and that sequence, opened and appended. */
-export function cacheOf({ shape, tokens, windowSize, blockSize = 16, ...rest }: EmptyCacheOptions) {
+export function cacheOf({
+  shape,
+  tokens,
+  windowSize,
+  blockSize = 16,
+  extraTokens = 0,
+  ...rest
+}: EmptyCacheOptions) {
   const cache = createPagedCache({
     layout: cacheLayout(shape, { blockSize }),
     maxSequences: 1,
-    maxTokensPerSequence: Math.max(1, tokens),
-    numBlocks: numRows(shape) * Math.max(1, blocksFor(tokens, blockSize)),
+    maxTokensPerSequence: Math.max(1, tokens + extraTokens),
+    numBlocks: numRows(shape) * Math.max(1, blocksFor(tokens + extraTokens, blockSize)),
     windowSize,
     ...rest,
   });
@@ -40,7 +50,12 @@ export function cacheOf({ shape, tokens, windowSize, blockSize = 16, ...rest }: 
  * A cache that holds the case's keys, values and last queries, as after its prefill. `numQueries` is
  * how many queries the case gives: zeros stand in where it gives none.
  */
-export function filledCache(vector: VectorCase, window: number, blockSize?: number) {
+export function filledCache(
+  vector: VectorCase,
+  window: number,
+  blockSize?: number,
+  extraTokens = 0,
+) {
   const shape = shapeOf(vector);
   const { numLayers, numQueryHeads, numKvHeads, headDim } = shape;
   const { tokens } = vector.shape;
@@ -48,10 +63,11 @@ export function filledCache(vector: VectorCase, window: number, blockSize?: numb
     shape,
     tokens,
     windowSize: window,
+    extraTokens,
     ...(blockSize !== undefined && { blockSize }),
   });
   const perRow = tokens * headDim;
-  const keys = floats(vector, "keys", numLayers * numKvHeads * perRow);
+  const keys = cachedKeys(vector, numLayers * numKvHeads * perRow);
   const values = floats(vector, "values", keys.length);
   for (let row = 0; row < numLayers * numKvHeads; row++)
     writeEntries(
@@ -74,8 +90,28 @@ export function filledCache(vector: VectorCase, window: number, blockSize?: numb
   return { cache, sequence, numQueries };
 }
 
+/** The case's keys; those before RoPE turned to their positions, where only they are given. */
+function cachedKeys(vector: VectorCase, length: number): Float32Array {
+  const before = vector.tensors.get("keysPreRope");
+  if (vector.tensors.has("keys") || !before) return floats(vector, "keys", length);
+  const { headDim, ropeTheta: theta = 10_000, tokens } = vector.shape;
+  const scaling = { type: "default" } as const;
+  const positions = Int32Array.from({ length: tokens }, (_, position) => position);
+  const cos = new Float32Array((tokens * headDim) / 2);
+  const sin = new Float32Array(cos.length);
+  ropeTable({ theta, dim: headDim, maxPositions: tokens, scaling }, positions, positions, cos, sin);
+  const out = new Float32Array(length);
+  const perRow = tokens * headDim;
+  for (let from = 0; from < length; from += perRow) {
+    const input = Float32Array.from(before.data.subarray(from, from + perRow));
+    const row = out.subarray(from, from + perRow);
+    rope.reference({ input, out: row, cos, sin, numTokens: tokens, numHeads: 1 });
+  }
+  return out;
+}
+
 /** Puts the query of a position into the cache's ring of last queries (sequence 0). */
-function writeQuery(
+export function writeQuery(
   { host }: PagedCache,
   layer: number,
   head: number,
