@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { jsonArgument, tokenArgument, tokenCount } from "./arguments.ts";
+import { jsonArgument, splitList, tokenArgument, tokenCount } from "./arguments.ts";
 
 it("reads what a command line can hold", () => {
   expect(jsonArgument('[{"role":"user"}]', "--messages")).toEqual([{ role: "user" }]);
@@ -15,3 +15,16 @@ it.each([
   () => tokenArgument("-1"),
   () => tokenCount("--length", "1.5"),
 ])("refuses the rest (%#)", (read) => expect(read).toThrow(/--|token id/));
+
+it("splits lists of plans where a new one begins", () => {
+  expect(splitList("a, b")).toEqual(["a", "b"]);
+  expect(splitList("snap-kv:window=32,pooling.size=21,knorm")).toEqual([
+    "snap-kv:window=32,pooling.size=21",
+    "knorm",
+  ]);
+  expect(splitList("ada-kv(policy=key-diff,safeguard=.1),b(c=1)")).toEqual([
+    "ada-kv(policy=key-diff,safeguard=.1)",
+    "b(c=1)",
+  ]);
+  expect(() => splitList(" ,")).toThrow(/empty/);
+});

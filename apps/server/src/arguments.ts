@@ -1,11 +1,14 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { KvCacheError } from "@kvcache/core";
 
 /** JSON given inline, as a path to a file, or as "-" for standard input. */
 export function jsonArgument(text: string, what: string): unknown {
   const inline = /^\s*[[{]/.test(text);
-  if (!inline && text !== "-" && !existsSync(text))
-    throw new KvCacheError("not-found", `${what}: there is no file ${text}.`, { value: text });
+  if (!inline && text !== "-" && !statSync(text, { throwIfNoEntry: false })?.isFile())
+    throw new KvCacheError("not-found", `${what}: there is no file ${JSON.stringify(text)}.`, {
+      value: text,
+      remedy: "Give JSON, a file with JSON, or - for standard input.",
+    });
   const source = inline ? text : readFileSync(text === "-" ? 0 : text, "utf8");
   try {
     return JSON.parse(source);
@@ -42,4 +45,22 @@ export function tokenCount(option: string, text: string): number {
       value: text,
     });
   return value;
+}
+
+/**
+ * Items of a list, separated by commas outside parentheses; `name=value` goes on with the item
+ * before it: "snap-kv:window=32,pooling.size=21,knorm" are two.
+ */
+export function splitList(text: string): string[] {
+  const items: string[] = [];
+  for (const part of text.split(/,(?![^()]*\))/).map((piece) => piece.trim())) {
+    if (/^[\w.]+=/.test(part) && items.length > 0) items.push(`${items.pop()},${part}`);
+    else if (part !== "") items.push(part);
+  }
+  if (items.length === 0)
+    throw new KvCacheError("invalid-argument", "The list is empty.", {
+      value: text,
+      remedy: "Write its items with commas between them.",
+    });
+  return items;
 }

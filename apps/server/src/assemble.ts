@@ -2,22 +2,31 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { createOrtBackend } from "@kvcache/backend-ort";
 import { createReferenceBackend } from "@kvcache/backend-reference";
+import { createWebGpuBackend } from "@kvcache/backend-webgpu";
 import {
   type Backend,
+  type CacheManager,
   type CachePlan,
   cacheLayout,
   KvCacheError,
+  type Signal,
   sequenceTokenBytes,
   signalsOf,
   type WeightFormat,
 } from "@kvcache/core";
 import { type DecoderModel, loadModel } from "@kvcache/decoder";
-import { createEngine, type Engine, type TraceOptions } from "@kvcache/engine";
+import {
+  createEngine,
+  createRunner,
+  type Engine,
+  type Runner,
+  type TraceOptions,
+} from "@kvcache/engine";
 import { compact } from "@kvcache/kernels";
 import { modelUrl } from "@kvcache/model-tiny";
-import { createPagedCache, type PagedCache } from "@kvcache/paged";
+import { createPagedCache } from "@kvcache/paged";
 
-export const backendNames = ["auto", "ort-native", "ort-segmented", "reference"] as const;
+export const backendNames = ["auto", "ort-native", "ort-segmented", "webgpu", "reference"] as const;
 export type BackendName = (typeof backendNames)[number];
 
 export interface AssembleOptions {
@@ -31,7 +40,10 @@ export interface AssembleOptions {
   /** Bytes of the block pool; room for one full context when absent. */
   readonly kvMemory?: number;
   readonly maxSequences: number;
-  /** Plans that requests will bring: the cache keeps as many queries as they observe. */
+  /**
+   * Plans that requests will bring: the cache keeps as many queries as they observe, and the engine
+   * gives the signals that they ask for.
+   */
   readonly plans: readonly CachePlan[];
   readonly trace?: TraceOptions;
   readonly onProgress?: (message: string) => void;
@@ -40,7 +52,7 @@ export interface AssembleOptions {
 export interface Assembled {
   readonly model: DecoderModel;
   readonly backend: Backend;
-  readonly cache: PagedCache;
+  readonly cache: CacheManager;
   readonly engine: Engine;
   close(): Promise<void>;
 }
@@ -62,22 +74,61 @@ export const openModel = (
 
 export async function openBackend(name: BackendName, threads?: number): Promise<Backend> {
   if (name === "reference") return createReferenceBackend();
+  if (name === "webgpu") return createWebGpuBackend();
   const mode = name === "auto" ? "auto" : name === "ort-native" ? "native" : "segmented";
   return createOrtBackend({ mode, threads: threads ?? availableParallelism() });
 }
 
-/** Queries that the plans' scorers look back at; at least one, so that any policy can be tried. */
-const windowSizeFor = (plans: readonly CachePlan[]): number => {
-  const windows = plans.flatMap(({ eviction }) =>
-    eviction
-      ? signalsOf(eviction.policy).map((s) => (s.kind === "windowQueries" ? s.window : 0))
-      : [],
-  );
-  return Math.max(64, ...windows);
-};
+const signalsFor = (plans: readonly CachePlan[]): readonly Signal[] =>
+  plans.flatMap(({ eviction }) => (eviction ? signalsOf(eviction.policy) : []));
+
+/** Queries that scorers look back at; at least 64, so that any policy can be tried. */
+const windowSizeFor = (signals: readonly Signal[]): number =>
+  Math.max(64, ...signals.map((s) => (s.kind === "windowQueries" ? s.window : 0)));
 
 /** Joins model, backend, cache and engine. The caller closes what it gets. */
 export async function assemble(options: AssembleOptions): Promise<Assembled> {
+  const { parts, close } = await openParts(options);
+  const engine = await createEngine({
+    ...parts,
+    ...(options.trace ? { trace: options.trace } : {}),
+  });
+  const { model, backend, cache } = parts;
+  return {
+    model,
+    backend,
+    cache,
+    engine,
+    async close() {
+      await engine.dispose();
+      await close();
+    },
+  };
+}
+
+export interface AssembledRunner {
+  readonly model: DecoderModel;
+  readonly backend: Backend;
+  readonly runner: Runner;
+  close(): Promise<void>;
+}
+
+/** Joins model, backend and cache for sequences that are driven by hand. */
+export async function assembleRunner(options: AssembleOptions): Promise<AssembledRunner> {
+  const { parts, close } = await openParts(options);
+  const runner = await createRunner(parts);
+  return {
+    model: parts.model,
+    backend: parts.backend,
+    runner,
+    async close() {
+      await runner.dispose();
+      await close();
+    },
+  };
+}
+
+async function openParts(options: AssembleOptions) {
   const { onProgress } = options;
   onProgress?.(`reading ${options.model}`);
   const model = await openModel(options.model, onProgress);
@@ -87,7 +138,11 @@ export async function assemble(options: AssembleOptions): Promise<Assembled> {
     dtype: options.kvDtype,
     slidingWindow: graph.slidingWindow,
   });
-  const context = graph.maxPositions + options.blockSize;
+  const signals = signalsFor(options.plans);
+  const kinds = [...new Set(signals.map(({ kind }) => kind))];
+  // A replay feeds up to the whole prompt again, behind it.
+  const passes = kinds.includes("replay") ? 2 : 1;
+  const context = passes * graph.maxPositions + options.blockSize;
   const memoryBytes = options.kvMemory ?? Math.min(2 ** 31, context * sequenceTokenBytes(layout));
   if (memoryBytes < options.blockSize * sequenceTokenBytes(layout))
     throw new KvCacheError(
@@ -98,34 +153,32 @@ export async function assemble(options: AssembleOptions): Promise<Assembled> {
         remedy: "Raise --kv-memory.",
       },
     );
-  const cache = createPagedCache({
+  const backend = await openBackend(options.backend, options.threads);
+  const cacheOptions = {
     layout,
     maxSequences: options.maxSequences,
     maxTokensPerSequence: context,
     memoryBytes,
-    windowSize: windowSizeFor(options.plans),
-    compaction: compact,
-  });
-  const backend = await openBackend(options.backend, options.threads);
+    windowSize: windowSizeFor(signals),
+  };
+  const cache =
+    (await backend.createCache?.(cacheOptions)) ??
+    createPagedCache({ ...cacheOptions, compaction: compact });
   onProgress?.("loading weights");
-  const engine = await createEngine({
-    model,
-    backend,
-    cache,
-    load: {
-      weightFormat: options.dtype,
-      onProgress: (done, total) =>
-        onProgress?.(`loading weights ${Math.floor((100 * done) / total)} %`),
-    },
-    ...(options.trace ? { trace: options.trace } : {}),
-  });
   return {
-    model,
-    backend,
-    cache,
-    engine,
+    parts: {
+      model,
+      backend,
+      cache,
+      // A plan that needs one the backend cannot give is refused by name when it is used.
+      signals: kinds.filter((kind) => backend.signals.includes(kind)),
+      load: {
+        weightFormat: options.dtype,
+        onProgress: (done: number, total: number) =>
+          onProgress?.(`loading weights ${Math.floor((100 * done) / total)} %`),
+      },
+    },
     async close() {
-      await engine.dispose();
       await backend.dispose();
       cache.dispose();
     },

@@ -2,10 +2,13 @@
 import { Command } from "commander";
 import { registerChat } from "./commands/chat.ts";
 import { registerDemo } from "./commands/demo.ts";
+import { registerEval } from "./commands/eval.ts";
 import { registerExplain } from "./commands/explain.ts";
 import { registerGenerate } from "./commands/generate.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerPolicies } from "./commands/policies.ts";
+import { registerReport } from "./commands/report.ts";
+import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
 
 const program = new Command("kvcache")
@@ -15,6 +18,7 @@ const program = new Command("kvcache")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 
 for (const register of [
+  registerServe,
   registerDemo,
   registerGenerate,
   registerChat,
@@ -22,6 +26,8 @@ for (const register of [
   registerExplain,
   registerPolicies,
   registerTokenize,
+  registerEval,
+  registerReport,
 ])
   register(program);
 

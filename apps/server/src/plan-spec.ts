@@ -1,64 +1,56 @@
-import { type CachePlan, KvCacheError } from "@kvcache/core";
+import { type CachePlan, type EvictionPolicy, KvCacheError } from "@kvcache/core";
 import { createPolicy } from "@kvcache/policies";
+import { type OptionTree, type PlanValue, type PolicyCall, readPlan } from "./plan-syntax.ts";
 import { parseBudget } from "./quantities.ts";
 
-type Options = Record<string, unknown>;
+const isGroup = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" &&
+  value !== null &&
+  !Array.isArray(value) &&
+  !("specificationVersion" in value);
 
-/** "32" → 32, "true" → true, "avg" → "avg". */
-function parseValue(text: string): unknown {
-  if (text === "true" || text === "false") return text === "true";
-  const number = Number(text);
-  return text !== "" && !Number.isNaN(number) ? number : text;
-}
+/** Fields that are given, over the group's others. */
+const over = (defaults: unknown, given: unknown): unknown =>
+  isGroup(given) && isGroup(defaults)
+    ? {
+        ...defaults,
+        ...Object.fromEntries(
+          Object.entries(given).map(([key, value]) => [key, over(defaults[key], value)]),
+        ),
+      }
+    : given;
 
-/** "window=32,pooling.size=21" → { window: 32, pooling: { size: 21 } }. */
-function parseOptions(text: string): Options {
-  const options: Options = {};
-  for (const pair of text.split(",").filter(Boolean)) {
-    const [path, value, ...rest] = pair.split("=");
-    if (value === undefined || rest.length > 0 || !path || path.includes("__proto__"))
-      throw new KvCacheError("invalid-argument", `"${pair}" is not a policy option.`, {
-        value: pair,
-        remedy: "Write name=value, for example snap-kv:window=32,pooling.size=21.",
-      });
-    const keys = path.split(".");
-    let target = options;
-    for (const key of keys.slice(0, -1)) {
-      target[key] ??= {};
-      target = target[key] as Options;
-    }
-    target[keys.at(-1)!] = parseValue(value);
-  }
-  return options;
-}
-
-const isObject = (value: unknown): value is Options =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** Options that name one field of a group keep the group's other defaults. */
-function overDefaults(name: string, options: Options): Options {
-  const defaults = createPolicy(name).options;
-  return Object.fromEntries(
-    Object.entries(options).map(([key, value]) => {
-      const group = defaults[key];
-      return [key, isObject(value) && isObject(group) ? { ...group, ...value } : value];
-    }),
+/**
+ * The policy that a text names. A group of which one field is given keeps its other defaults, those
+ * of the variant and the other options that stand beside it.
+ */
+function policyOf({ name, options }: PolicyCall): EvictionPolicy {
+  const built = [...options].map(([key, value]) => [key, resolved(value)] as const);
+  const plain = Object.fromEntries(built.filter(([, value]) => !isGroup(value)));
+  if (built.length === Object.keys(plain).length) return createPolicy(name, plain);
+  const defaults = createPolicy(name, plain).options;
+  return createPolicy(
+    name,
+    Object.fromEntries(built.map(([key, value]) => [key, over(defaults[key], value)])),
   );
 }
 
+function resolved(value: PlanValue | OptionTree): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(resolved);
+  if (value instanceof Map)
+    return Object.fromEntries([...value].map(([key, inner]) => [key, resolved(inner)]));
+  return policyOf(value as PolicyCall);
+}
+
 /**
- * A plan as text: `<policy>[:option=value,…][@budget]`, for example `snap-kv:window=32@0.25`.
- * `full` needs no budget; every other policy does.
+ * A plan as text: `<policy>[@budget]`, for example `snap-kv:window=32@0.25`,
+ * `ada-kv(policy=key-diff,safeguard=.1)@0.25` or `chunk-kv(policy=snap-kv(window=32))@512`. `full`
+ * needs no budget; every other policy does.
  */
 export function parsePlan(text: string, fallbackBudget?: string): CachePlan {
-  const match = /^([^:@]+)(?::([^@]*))?(?:@(.+))?$/.exec(text.trim());
-  if (!match)
-    throw new KvCacheError("invalid-argument", `"${text}" is not a plan.`, {
-      value: text,
-      remedy: "Write <policy>[:option=value,…][@budget], for example snap-kv@0.25.",
-    });
-  const [, name, optionText = "", budget = fallbackBudget] = match;
-  const policy = createPolicy(name!, overDefaults(name!, parseOptions(optionText)));
+  const { call, budget = fallbackBudget } = readPlan(text);
+  const policy = policyOf(call);
   if (policy.name === "full") {
     if (budget === undefined) return {};
     throw new KvCacheError("invalid-argument", "The full cache takes no budget.", {
@@ -67,9 +59,9 @@ export function parsePlan(text: string, fallbackBudget?: string): CachePlan {
     });
   }
   if (budget === undefined)
-    throw new KvCacheError("invalid-argument", `Policy ${name} needs a budget.`, {
+    throw new KvCacheError("invalid-argument", `Policy ${policy.name} needs a budget.`, {
       value: text,
-      remedy: `Write ${name}@0.25 to keep a quarter, or pass --budget.`,
+      remedy: `Write ${policy.name}@0.25 to keep a quarter, or pass --budget.`,
     });
   return { eviction: { policy, target: parseBudget(budget) } };
 }

@@ -26,7 +26,7 @@ function plainProgress(): Progress {
 export function progress(quiet = false): Progress {
   if (quiet) return silent;
   if (!process.stderr.isTTY) return plainProgress();
-  const spinner = ora({ stream: process.stderr });
+  const spinner = ora({ stream: process.stderr, discardStdin: false });
   return {
     say(message) {
       spinner.text = message;

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { KvCacheError } from "@kvcache/core";
 import type { ChatMessage, DecoderModel } from "@kvcache/decoder";
 import type { GenerationRequest } from "@kvcache/engine";
@@ -11,23 +11,34 @@ export interface PromptOptions {
   readonly raw?: boolean;
 }
 
+/** Makes the prompt for a model, which decides whether a text becomes a chat. */
+export type PromptSource = (model: DecoderModel) => GenerationRequest["prompt"];
+
 /** Messages as JSON: inline, a file, or "-". */
 export function messagesArgument(text: string): readonly ChatMessage[] {
   const value = jsonArgument(text, "--messages");
-  if (!Array.isArray(value))
+  const remedy = 'Write for example [{"role":"user","content":"Hi"}].';
+  if (!Array.isArray(value) || value.length === 0)
     throw new KvCacheError("invalid-argument", "--messages must be an array of {role, content}.", {
       value,
-      remedy: 'Write for example [{"role":"user","content":"Hi"}].',
+      remedy,
     });
+  value.forEach((message, i) => {
+    const { role, content } = (message ?? {}) as Partial<ChatMessage>;
+    if (typeof role !== "string" || (typeof content !== "string" && !Array.isArray(content)))
+      throw new KvCacheError(
+        "invalid-argument",
+        `--messages: message ${i} must have a role and a content.`,
+        { value: message, remedy },
+      );
+  });
   return value as ChatMessage[];
 }
 
-/** The prompt that a command line names: exactly one of text, --file, --messages and --tokens. */
-export function promptOf(
-  text: string | undefined,
-  options: PromptOptions,
-  model: DecoderModel,
-): GenerationRequest["prompt"] {
+/**
+ * Reads the prompt that a command line names: exactly one of text, --file, --messages and --tokens.
+ */
+export function promptSource(text: string | undefined, options: PromptOptions): PromptSource {
   const given = [text, options.file, options.messages, options.tokens].filter(
     (x) => x !== undefined,
   );
@@ -37,13 +48,29 @@ export function promptOf(
       `Give one prompt: text, --file, --messages or --tokens; got ${given.length}.`,
       { value: given.length, remedy: "See kvcache generate --help." },
     );
-  if (options.tokens !== undefined) return tokenArgument(options.tokens);
-  if (options.messages !== undefined) return { messages: messagesArgument(options.messages) };
-  if (options.file !== undefined && options.file !== "-" && !existsSync(options.file))
-    throw new KvCacheError("not-found", `There is no file ${options.file}.`, {
-      value: options.file,
+  if (options.tokens !== undefined) {
+    const ids = tokenArgument(options.tokens);
+    return () => ids;
+  }
+  if (options.messages !== undefined) {
+    const messages = messagesArgument(options.messages);
+    return () => ({ messages });
+  }
+  const content = text ?? textOf(options.file!);
+  return ({ tokenizer }) =>
+    !options.raw && (tokenizer?.chatTemplates.length ?? 0) > 0
+      ? { messages: [{ role: "user", content }] }
+      : content;
+}
+
+/** A file's text, or standard input's for "-". */
+export function textOf(path: string): string {
+  if (path === "-") return readFileSync(0, "utf8");
+  const file = statSync(path, { throwIfNoEntry: false });
+  if (!file?.isFile())
+    throw new KvCacheError("not-found", `There is no file ${JSON.stringify(path)}.`, {
+      value: path,
+      ...(file && { remedy: "This is a directory: name a file." }),
     });
-  const content = text ?? readFileSync(options.file === "-" ? 0 : options.file!, "utf8");
-  const chat = !options.raw && (model.tokenizer?.chatTemplates.length ?? 0) > 0;
-  return chat ? { messages: [{ role: "user", content }] } : content;
+  return readFileSync(path, "utf8");
 }

@@ -45,3 +45,10 @@ export const formatTarget = (target: BudgetTarget): string =>
     : "tokens" in target
       ? `${target.tokens} tokens`
       : formatBytes(target.bytes);
+
+/** 3700 → "1 h 2 min". */
+export function formatDuration(seconds: number): string {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes >= 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return minutes > 0 ? `${minutes} min` : `${Math.ceil(seconds)} s`;
+}

@@ -84,8 +84,13 @@ async function answerAll(
   return { demo, results, right, kept: keptOf() };
 }
 
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[values.length >> 1]!;
+/** Of the answers long enough to have a speed; NaN if none is. */
+const medianSpeed = (results: readonly GenerationResult[]): number => {
+  const speeds = results.map(decodeSpeed).filter(Number.isFinite);
+  return speeds.sort((a, b) => a - b)[speeds.length >> 1] ?? Number.NaN;
+};
+
+const formatSpeed = (speed: number) => (Number.isNaN(speed) ? "–" : speed.toFixed(1));
 
 const seconds = ({ timings }: GenerationResult) => `${(timings.ttftMs / 1000).toFixed(2)} s`;
 
@@ -103,7 +108,7 @@ function printTable(outcomes: readonly PlanOutcome[], out: (line: string) => voi
       demo.name.padEnd(20),
       `${count} / ${right.length}`.padEnd(7),
       `${seconds(results[0]!)} / ${seconds(results.at(-1)!)}`.padStart(31),
-      median(results.map(decodeSpeed)).toFixed(1).padStart(10),
+      formatSpeed(medianSpeed(results)).padStart(10),
       `  ${formatBytes(bytes).padStart(10)}  ${((100 * bytes) / full).toFixed(1).padStart(5)} %`,
     ];
     const line = cells.join(" ");

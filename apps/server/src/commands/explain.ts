@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { tokenCount } from "../arguments.ts";
 import { assemble } from "../assemble.ts";
 import { addRunOptions, assembleOptions, type RunOptions } from "../cli-options.ts";
-import { guarded } from "../fail.ts";
+import { fromCommandLine, guarded } from "../fail.ts";
 import { parsePlan } from "../plan-spec.ts";
 import { progress } from "../progress.ts";
 import { formatBytes, formatTarget } from "../quantities.ts";
@@ -14,8 +14,10 @@ interface Options extends RunOptions {
 }
 
 async function explain(text: string, options: Options): Promise<void> {
-  const plan = parsePlan(text, options.budget);
-  const length = tokenCount("--length", options.length);
+  const { plan, length } = fromCommandLine(() => ({
+    plan: parsePlan(text, options.budget),
+    length: tokenCount("--length", options.length),
+  }));
   const bar = progress(options.json);
   const run = await assemble(
     assembleOptions(options, [plan], { maxSequences: 1, onProgress: bar.say }),

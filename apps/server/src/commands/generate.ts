@@ -11,9 +11,9 @@ import {
   type SamplingOptions,
   samplingOf,
 } from "../cli-options.ts";
-import { guarded } from "../fail.ts";
+import { fromCommandLine, guarded } from "../fail.ts";
 import { progress } from "../progress.ts";
-import { type PromptOptions, promptOf } from "../prompt-source.ts";
+import { type PromptOptions, promptSource } from "../prompt-source.ts";
 import { resultJson, resultLine } from "../result-line.ts";
 
 type Options = RunOptions &
@@ -21,15 +21,19 @@ type Options = RunOptions &
   SamplingOptions & { policy: string; budget?: string; ignoreEos?: boolean };
 
 async function generate(text: string | undefined, options: Options): Promise<void> {
-  const plan = planOf(options);
-  const sampling = samplingOf(options);
+  const { plan, sampling, source } = fromCommandLine(() => ({
+    plan: planOf(options),
+    sampling: samplingOf(options),
+    source: promptSource(text, options),
+  }));
   const bar = progress(options.json);
-  const abort = new AbortController();
-  process.once("SIGINT", () => abort.abort());
   const run = await assemble(
     assembleOptions(options, [plan], { maxSequences: 4, onProgress: bar.say }),
   );
-  const prompt = promptOf(text, options, run.model);
+  const prompt = source(run.model);
+  // The first interrupt ends the answer and prints what there is, the second one the program.
+  const abort = new AbortController();
+  process.on("SIGINT", () => (abort.signal.aborted ? process.exit(130) : abort.abort()));
   bar.say(`prefill on ${run.backend.description}`);
   const stream = run.engine.generate({
     prompt,

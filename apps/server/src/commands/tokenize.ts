@@ -1,11 +1,10 @@
-import { existsSync, readFileSync } from "node:fs";
 import { KvCacheError } from "@kvcache/core";
 import { tokenizerOf } from "@kvcache/decoder";
 import type { Command } from "commander";
 import { openModel } from "../assemble.ts";
 import { modelOption } from "../cli-options.ts";
-import { guarded } from "../fail.ts";
-import { messagesArgument } from "../prompt-source.ts";
+import { fromCommandLine, guarded } from "../fail.ts";
+import { messagesArgument, textOf } from "../prompt-source.ts";
 
 interface Options {
   readonly model: string;
@@ -15,24 +14,23 @@ interface Options {
 }
 
 async function tokenize(text: string | undefined, options: Options): Promise<void> {
-  if ([text, options.messages, options.file].filter((x) => x !== undefined).length !== 1)
-    throw new KvCacheError("invalid-argument", "Give one of: text, --file, --messages.", {
-      remedy: "See kvcache tokenize --help.",
-    });
-  if (options.file !== undefined && options.file !== "-" && !existsSync(options.file))
-    throw new KvCacheError("not-found", `There is no file ${options.file}.`, {
-      value: options.file,
-    });
+  const { messages, content } = fromCommandLine(() => {
+    if ([text, options.messages, options.file].filter((x) => x !== undefined).length !== 1)
+      throw new KvCacheError("invalid-argument", "Give one of: text, --file, --messages.", {
+        remedy: "See kvcache tokenize --help.",
+      });
+    return options.messages === undefined
+      ? { content: text ?? textOf(options.file!) }
+      : { messages: messagesArgument(options.messages) };
+  });
   const tokenizer = tokenizerOf(await openModel(options.model));
-  const prompt = options.messages
-    ? tokenizer.applyChatTemplate(messagesArgument(options.messages), { addGenerationPrompt: true })
-    : (text ?? readFileSync(options.file === "-" ? 0 : options.file!, "utf8"));
+  const prompt = content ?? tokenizer.applyChatTemplate(messages!, { addGenerationPrompt: true });
   // A template writes its special tokens itself.
-  const ids = [...tokenizer.encode(prompt, { addSpecialTokens: options.messages === undefined })];
+  const ids = [...tokenizer.encode(prompt, { addSpecialTokens: content !== undefined })];
   if (options.json)
-    process.stdout.write(`${JSON.stringify(options.messages ? { prompt, ids } : { ids })}\n`);
+    process.stdout.write(`${JSON.stringify(messages ? { prompt, ids } : { ids })}\n`);
   else {
-    if (options.messages) process.stdout.write(`${prompt}\n\n`);
+    if (messages) process.stdout.write(`${prompt}\n\n`);
     process.stdout.write(`${ids.join(" ")}\n`);
     process.stderr.write(`${ids.length} tokens\n`);
   }

@@ -1,0 +1,77 @@
+import type { SamplingParams, TokenGrammar } from "@kvcache/decoder";
+import type { GenerationRequest } from "@kvcache/engine";
+import type { GenerationFields } from "./schemas/generation.ts";
+import type { ServedModel } from "./served-model.ts";
+
+/** Leaves out what is null or undefined. */
+export function defined<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== null && value !== undefined),
+  ) as { [K in keyof T]?: NonNullable<T[K]> };
+}
+
+/**
+ * How tokens are drawn: as the request says, else as the model's publisher does (greedily where its
+ * generation_config.json says so).
+ */
+export function samplingOf(fields: GenerationFields, { run }: ServedModel): SamplingParams {
+  const { generationConfig: defaults } = run.model;
+  const { seed, top_k, logit_bias } = fields;
+  const sampled = defaults.doSample;
+  return defined({
+    temperature: fields.temperature ?? (sampled ? defaults.temperature : 0),
+    topP: fields.top_p ?? (sampled ? defaults.topP : undefined),
+    topK: top_k ? Math.max(0, top_k) : top_k === undefined && sampled ? defaults.topK : undefined,
+    minP: fields.min_p ?? (sampled ? defaults.minP : undefined),
+    repetitionPenalty: fields.repetition_penalty ?? defaults.repetitionPenalty,
+    frequencyPenalty: fields.frequency_penalty,
+    presencePenalty: fields.presence_penalty,
+    logitBias: logit_bias as SamplingParams["logitBias"] | null,
+    // Any integer is a seed for a client; ours are not negative.
+    seed: typeof seed === "number" && seed < 0 ? seed + Number.MAX_SAFE_INTEGER : seed,
+  });
+}
+
+export interface GenerationDetails {
+  readonly prompt: GenerationRequest["prompt"];
+  readonly signal: AbortSignal;
+  readonly maxTokens?: number | null | undefined;
+  readonly logprobs?: number | null | undefined;
+  readonly promptLogprobs?: number | null | undefined;
+  readonly grammar?: TokenGrammar | undefined;
+  readonly compressAfter?: number | undefined;
+  /** Where the text of a tool call is looked for. */
+  readonly keepSpecialTokens?: boolean;
+}
+
+/** A request for the engine, of the fields that every route takes. */
+export function generationRequest(
+  fields: GenerationFields,
+  model: ServedModel,
+  details: GenerationDetails,
+): GenerationRequest {
+  const { stop } = fields;
+  return {
+    prompt: details.prompt,
+    signal: details.signal,
+    sampling: samplingOf(fields, model),
+    plan: model.planOf(fields),
+    stop: {
+      strings: typeof stop === "string" ? [stop] : (stop ?? []),
+      ids: fields.stop_token_ids ?? [],
+      ignoreEos: fields.ignore_eos ?? false,
+    },
+    ...defined({
+      maxTokens: details.maxTokens,
+      minTokens: fields.min_tokens,
+      n: fields.n,
+      priority: fields.priority,
+      cacheSalt: fields.cache_salt,
+      logprobs: details.logprobs,
+      promptLogprobs: details.promptLogprobs,
+      grammar: details.grammar,
+      compressAfter: details.compressAfter,
+      skipSpecialTokens: details.keepSpecialTokens ? false : fields.skip_special_tokens,
+    }),
+  };
+}
