@@ -1,7 +1,46 @@
-import { defineConfig } from "vitest/config";
+import { existsSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 
 // Tests run from source: the "@kvcache/source" condition resolves workspace packages to src/index.ts.
 const conditions = ["@kvcache/source"];
+
+/** Vulkan drivers to run the tests of WGSL on, by name: the caller's, or the software ones found. */
+function vulkanDrivers(): Readonly<Record<string, string>> {
+  const given = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
+  if (given) return { given };
+  const folder = "/usr/share/vulkan/icd.d";
+  const lavapipe = existsSync(folder) && readdirSync(folder).find((f) => /^lvp_icd.*json$/.test(f));
+  const swiftshader = "/usr/lib/chromium/vk_swiftshader_icd.json";
+  return {
+    ...(lavapipe && { lavapipe: `${folder}/${lavapipe}` }),
+    ...(existsSync(swiftshader) && { swiftshader }),
+  };
+}
+
+/** One project a driver; a line, or an error where KVCACHE_REQUIRE_GPU asks for them, without any. */
+function gpuProjects(): TestProjectConfiguration[] {
+  const drivers = Object.entries(vulkanDrivers());
+  if (drivers.length === 0) {
+    const message =
+      "tests of WebGPU: no Vulkan driver found (Debian: apt install libvulkan1 chromium, or name one in VK_DRIVER_FILES)";
+    if (process.env.KVCACHE_REQUIRE_GPU === "1") throw new Error(message);
+    console.log(`skipped: ${message}`);
+  }
+  return drivers.map(([driver, file]) => ({
+    extends: true,
+    test: {
+      name: `gpu-${driver}`,
+      include: ["packages/**/src/**/*.gpu.test.ts", "apps/*/src/**/*.gpu.test.ts"],
+      exclude: ["**/node_modules/**", "**/dist/**"],
+      // Mesa complains where the folder is not named.
+      env: { VK_DRIVER_FILES: file, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir() },
+      fileParallelism: false,
+      testTimeout: 180_000,
+      hookTimeout: 60_000,
+    },
+  }));
+}
 
 export default defineConfig({
   resolve: { conditions },
@@ -22,6 +61,7 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
+      ...gpuProjects(),
     ],
   },
 });
