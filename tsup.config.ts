@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { defineConfig } from "tsup";
+import { pagePlugin } from "./scripts/inline-page.mjs";
 
 // Every package runs `tsup --config <root>/tsup.config.ts`; the working directory is the package.
 const app = existsSync("src/main.ts");
@@ -19,4 +20,5 @@ export default defineConfig({
   treeshake: true,
   external: [/^node:/],
   loader: { ".wgsl": "text" },
+  esbuildPlugins: [pagePlugin],
 });

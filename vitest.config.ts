@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
+import { vitePagePlugin } from "./scripts/inline-page.mjs";
 
 // Tests run from source: the "@kvcache/source" condition resolves workspace packages to src/index.ts.
 const conditions = ["@kvcache/source"];
@@ -42,7 +43,32 @@ function gpuProjects(): TestProjectConfiguration[] {
   }));
 }
 
+/** The playground in a real browser; a line, or an error where it is asked for, without one. */
+function browserProjects(): TestProjectConfiguration[] {
+  const chromium = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
+  if (!existsSync(chromium)) {
+    const message = `tests in a browser: no ${chromium} (Debian: apt install chromium, or name one in CHROMIUM_PATH)`;
+    if (process.env.KVCACHE_REQUIRE_GPU === "1") throw new Error(message);
+    console.log(`skipped: ${message}`);
+    return [];
+  }
+  return [
+    {
+      extends: true,
+      test: {
+        name: "webgpu",
+        include: ["apps/*/src/**/*.browser.test.ts"],
+        exclude: ["**/node_modules/**", "**/dist/**"],
+        fileParallelism: false,
+        // GPUs in software take their time.
+        testTimeout: 900_000,
+      },
+    },
+  ];
+}
+
 export default defineConfig({
+  plugins: [vitePagePlugin],
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
@@ -59,9 +85,11 @@ export default defineConfig({
           ],
           exclude: ["**/node_modules/**", "**/dist/**", "**/*.gpu.test.ts", "**/*.browser.test.ts"],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       ...gpuProjects(),
+      ...browserProjects(),
     ],
   },
 });

@@ -24,7 +24,10 @@ function factoryName(folder) {
   return factory;
 }
 
-/** Text of the umbrella's policies.ts and its package.json, from the folders beside it. */
+/**
+ * Text of the umbrella's sources and its package.json, from the folders beside it. The packages are
+ * exported by index.ts itself: bundlers lose what an inner module exports of other packages.
+ */
 function umbrellaFiles() {
   const names = readdirSync(join(root, folders.policy))
     .filter(
@@ -33,11 +36,17 @@ function umbrellaFiles() {
     .sort();
   const factories = new Map(names.map((name) => [name, factoryName(name)]));
   const key = (name) => (name.includes("-") ? `"${name}"` : name);
-  const policies = [
-    "// Written by scripts/new-package.mjs from the folders beside this one.",
-    ...names.map((name) => `import { ${factories.get(name)} } from "@kvcache/policy-${name}";`),
-    "",
+  const origin = "// Written by scripts/new-package.mjs from the folders beside this one.";
+  const index = [
+    origin,
     ...names.map((name) => `export * from "@kvcache/policy-${name}";`),
+    'export * from "./create-policy.ts";',
+    'export { policies } from "./policies.ts";',
+    "",
+  ].join("\n");
+  const policies = [
+    origin,
+    ...names.map((name) => `import { ${factories.get(name)} } from "@kvcache/policy-${name}";`),
     "",
     "/** Factories by name. */",
     "export const policies = {",
@@ -51,7 +60,11 @@ function umbrellaFiles() {
   manifest.dependencies = Object.fromEntries(
     names.map((name) => [`@kvcache/policy-${name}`, "workspace:^"]),
   );
-  return { "src/policies.ts": policies, "package.json": `${JSON.stringify(manifest, null, 2)}\n` };
+  return {
+    "src/index.ts": index,
+    "src/policies.ts": policies,
+    "package.json": `${JSON.stringify(manifest, null, 2)}\n`,
+  };
 }
 
 function writeFiles(folder, files) {

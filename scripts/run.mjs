@@ -1,8 +1,9 @@
 // node scripts/run.mjs <script> [argument …]: builds the native library where a compiler is found,
-// builds the packages (JavaScript only), then runs a script of the repository with the arguments.
+// bundles the packages, then runs a script of the repository with the arguments.
 // Standard output belongs to the script: the build is silent unless it fails.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { bundlePackages } from "./bundle.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const [script, ...args] = process.argv.slice(2);
@@ -22,11 +23,5 @@ function run(command, commandArgs, options) {
 }
 
 run(process.execPath, ["scripts/native.mjs"], { stdio: ["ignore", 2, "inherit"] });
-const start = performance.now();
-run("pnpm", ["exec", "turbo", "run", "build", "--output-logs=errors-only"], {
-  stdio: "pipe",
-  env: { ...process.env, KVCACHE_DTS: "off", TURBO_TELEMETRY_DISABLED: "1" },
-});
-const seconds = (performance.now() - start) / 1000;
-if (seconds > 3) process.stderr.write(`packages: built in ${seconds.toFixed(0)} s\n`);
+await bundlePackages();
 run(process.execPath, [script, ...args], { stdio: "inherit" });

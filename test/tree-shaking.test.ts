@@ -23,7 +23,8 @@ it("drops every policy that is not used", async () => {
   expect(code).toContain('name: "snap-kv"');
   for (const name of policyNames.filter((other) => other !== "snap-kv"))
     expect(code, `${name} is still in the bundle`).not.toContain(`"${name}"`);
-  expect(code.length).toBeLessThan(40_000);
+  // Kernels carry their WGSL sources as text: a third of it.
+  expect(code.length).toBeLessThan(60_000);
 });
 
 it("keeps all of them where they are chosen by name", async () => {

@@ -5,14 +5,35 @@
 #include "capacity-score.h"
 #include "chunk-attention.h"
 #include "gaussian-attention.h"
-#include "leverage-score.h"
+#include "key-leverage.h"
+#include "key-projection.h"
 #include "linear-rows.h"
 #include "native-call.h"
+#include "norm-shares.h"
 #include "query-moments.h"
+#include "retention-gate.h"
 
 namespace kv::ort {
 
-void LeverageScoreOp::compute(Context& context) const {
+void NormSharesOp::compute(Context& context) const {
+  NativeCall call(context, 1, 5, 0);
+  const Span<float> scores = call.output<float>(0);
+  const NormSharesCall score{call.rows(scores.size), ShareRule(call.integer(2)), call.integer(3),
+                             call.integer(4), scores.data};
+  call.require(checkNormShares(score));
+  normShares(score, context.parallelFor());
+}
+
+void KeyProjectionOp::compute(Context& context) const {
+  NativeCall call(context, 1, 2, 0);
+  const Span<float> scores = call.output<float>(0);
+  const KvCache& cache = call.cache();
+  const size_t numbers = size_t(cache.numLayers) * cache.numKvHeads * cache.headDim;
+  keyProjection(call.rows(scores.size), call.input<float>(3, numbers), scores.data,
+                context.parallelFor());
+}
+
+void KeyLeverageOp::compute(Context& context) const {
   NativeCall call(context, 1, 5, 1);
   const Span<float> scores = call.output<float>(0);
   LeverageCall score;
@@ -31,8 +52,8 @@ void LeverageScoreOp::compute(Context& context) const {
       9, size_t(score.rows.numLayers) * cache.numKvHeads * cache.headDim * score.sketch);
   score.ridge = call.number(0);
   score.scores = scores.data;
-  call.require(checkLeverageScore(score));
-  call.require(leverageScore(score, context.parallelFor()));
+  call.require(checkKeyLeverage(score));
+  call.require(keyLeverage(score, context.parallelFor()));
 }
 
 // Numbers of all query heads of the batch's layers.
@@ -124,6 +145,28 @@ void LinearRowsOp::compute(Context& context) const {
                   "out must be [numRows, outputs]");
   linear.out = out.data;
   linearRows(linear, context.parallelFor());
+}
+
+void RetentionGateOp::compute(Context& context) const {
+  NativeCall call(context, 1, 3, 1);
+  const Span<float> out = call.output<float>(0);
+  RetentionGateCall gate;
+  gate.numTokens = call.integer(0), gate.heads = call.integer(1), gate.group = call.integer(2);
+  context.require(gate.numTokens >= 0 && gate.heads > 0 && gate.group > 0,
+                  "sizes must be positive");
+  const Span<const float> norm = call.input<float>(2), base = call.input<float>(4);
+  const size_t width = norm.size, tokens = gate.numTokens, heads = gate.heads;
+  context.require(width > 0 && base.size % (heads * width) == 0,
+                  "baseKeys must be [heads, numBaseKeys, width]");
+  gate.width = int32_t(width), gate.numBaseKeys = int32_t(base.size / (heads * width));
+  gate.queries = call.input<float>(0, tokens * heads * gate.group * width);
+  gate.keys = call.input<float>(1, tokens * heads * width);
+  gate.queryNorm = norm.data, gate.keyNorm = call.input<float>(3, width);
+  gate.baseKeys = base.data, gate.bias = call.input<float>(5, heads * gate.group);
+  gate.normEpsilon = call.number(0);
+  context.require(out.size == heads * tokens, "out must be [heads, numTokens]");
+  gate.out = out.data;
+  retentionGate(gate, context.parallelFor());
 }
 
 void GeluOp::compute(Context& context) const {

@@ -4,9 +4,27 @@
 
 namespace kv::ort {
 
-struct LeverageScoreOp : StatelessOp {
+struct NormSharesOp : StatelessOp {
   using StatelessOp::StatelessOp;
-  static constexpr const char* name = "LeverageScore";
+  static constexpr const char* name = "NormShares";
+  // handle, integers, floats; rowIndptr, sequences, layers
+  static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kUint32, kInt32, kInt32};
+  static constexpr Type outputs[] = {kFloat};  // scores
+  void compute(Context& context) const;
+};
+
+struct KeyProjectionOp : StatelessOp {
+  using StatelessOp::StatelessOp;
+  static constexpr const char* name = "KeyProjection";
+  // handle, integers, floats; rowIndptr, sequences, layers, directions
+  static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kUint32, kInt32, kInt32, kFloat};
+  static constexpr Type outputs[] = {kFloat};  // scores
+  void compute(Context& context) const;
+};
+
+struct KeyLeverageOp : StatelessOp {
+  using StatelessOp::StatelessOp;
+  static constexpr const char* name = "KeyLeverage";
   // handle, integers, floats; rowIndptr, sequences, layers, nextPositions, table begins, halves and
   // scales, cos, sin, sketches
   static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kUint32, kInt32, kInt32, kInt32,
@@ -58,6 +76,16 @@ struct LinearRowsOp : StatelessOp {
   // handle, integers, floats; input, weight, bias
   static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kFloat, kFloat, kFloat};
   static constexpr Type outputs[] = {kFloat};
+  void compute(Context& context) const;
+};
+
+struct RetentionGateOp : StatelessOp {
+  using StatelessOp::StatelessOp;
+  static constexpr const char* name = "RetentionGate";
+  // handle, integers, floats; queries, keys, queryNorm, keyNorm, baseKeys, bias
+  static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kFloat, kFloat,
+                                    kFloat, kFloat, kFloat, kFloat};
+  static constexpr Type outputs[] = {kFloat};  // gates, [heads, numTokens]
   void compute(Context& context) const;
 };
 

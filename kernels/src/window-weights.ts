@@ -25,10 +25,13 @@ export interface ObservedRow {
 
 /**
  * Throws `invalid-argument` for a window that is no positive integer, `missing-signal` when the
- * cache did not record so many queries.
+ * cache did not record so many queries. `windowSize`: of a cache that lives on a device.
  */
-export function checkWindow(batch: KvBatch, window: number): void {
-  const { windowSize } = hostOf(batch);
+export function checkWindow(
+  batch: KvBatch,
+  window: number,
+  windowSize: number = hostOf(batch).windowSize,
+): void {
   if (!(Number.isInteger(window) && window > 0))
     throw new KvCacheError(
       "invalid-argument",

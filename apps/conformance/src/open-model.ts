@@ -1,5 +1,6 @@
 import { createOrtBackend } from "@kvcache/backend-ort";
 import { createReferenceBackend } from "@kvcache/backend-reference";
+import { createWebGpuBackend } from "@kvcache/backend-webgpu";
 import {
   type Backend,
   cacheLayout,
@@ -12,7 +13,7 @@ import { createRunner, type Runner } from "@kvcache/engine";
 import { compact } from "@kvcache/kernels";
 import { createPagedCache } from "@kvcache/paged";
 
-export const backendNames = ["reference", "ort-native", "ort-segmented", "ort"] as const;
+export const backendNames = ["reference", "ort-native", "ort-segmented", "ort", "webgpu"] as const;
 
 /** A backend by the name that `--backend` takes; "ort" is native where the library was built. */
 export async function openBackend(name: string): Promise<Backend> {
@@ -25,6 +26,8 @@ export async function openBackend(name: string): Promise<Backend> {
       return createOrtBackend({ mode: "native" });
     case "ort-segmented":
       return createOrtBackend({ mode: "segmented" });
+    case "webgpu":
+      return createWebGpuBackend();
     default:
       throw new KvCacheError("not-found", `There is no backend named "${name}".`, {
         value: name,
@@ -55,14 +58,15 @@ export async function openModel(
   const kinds = [...new Set(signals.map(({ kind }) => kind))];
   // A replay feeds up to the whole prompt again, behind it.
   const room = (kinds.includes("replay") ? 2 : 1) * tokens + layout.arenas[0]!.blockSize;
-  const cache = createPagedCache({
+  const options = {
     layout,
     maxSequences: 4,
     maxTokensPerSequence: room,
     memoryBytes: 3 * room * sequenceTokenBytes(layout),
     windowSize: 128,
-    compaction: compact,
-  });
+  };
+  const cache =
+    (await backend.createCache?.(options)) ?? createPagedCache({ ...options, compaction: compact });
   // Decoder cases are goldens of a prompt fed in one call.
   const runner = await createRunner({
     model,

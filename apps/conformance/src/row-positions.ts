@@ -2,10 +2,11 @@ import type { CacheManager, SequenceSlot } from "@kvcache/core";
 import { gatherPositions, rowView } from "@kvcache/kernels";
 
 /** Positions that each row of a sequence holds, in slot order; row = layer × numKvHeads + head. */
-export function rowPositions(cache: CacheManager, slot: SequenceSlot): Int32Array[] {
+export async function rowPositions(cache: CacheManager, slot: SequenceSlot): Promise<Int32Array[]> {
+  const host = await cache.snapshot([slot]);
   const { numLayers, numKvHeads } = cache.layout.shape;
   return Array.from({ length: numLayers * numKvHeads }, (_, row) =>
-    gatherPositions(rowView(cache.host!, slot, Math.floor(row / numKvHeads), row % numKvHeads)),
+    gatherPositions(rowView(host, slot, Math.floor(row / numKvHeads), row % numKvHeads)),
   );
 }
 

@@ -5,11 +5,14 @@ import { createReferenceBackend } from "@kvcache/backend-reference";
 import { createWebGpuBackend } from "@kvcache/backend-webgpu";
 import {
   type Backend,
+  type BlockWatcher,
   type CacheManager,
   type CachePlan,
   cacheLayout,
   KvCacheError,
   type Signal,
+  type SignalKind,
+  type SwapSpace,
   sequenceTokenBytes,
   signalsOf,
   type WeightFormat,
@@ -40,12 +43,20 @@ export interface AssembleOptions {
   /** Bytes of the block pool; room for one full context when absent. */
   readonly kvMemory?: number;
   readonly maxSequences: number;
+  /** Most bytes that cached prefixes may hold; all of the pool when absent. */
+  readonly prefixMemory?: number;
+  /** Where compressed sequences wait that lost their blocks; memory when absent. */
+  readonly swap?: SwapSpace;
   /**
    * Plans that requests will bring: the cache keeps as many queries as they observe, and the engine
    * gives the signals that they ask for.
    */
   readonly plans: readonly CachePlan[];
+  /** Signals beside theirs, for who observes sequences without a plan. */
+  readonly signals?: readonly SignalKind[];
   readonly trace?: TraceOptions;
+  /** One watcher for the blocks of each arena. */
+  readonly watchBlocks?: (arena: number) => BlockWatcher;
   readonly onProgress?: (message: string) => void;
 }
 
@@ -92,6 +103,7 @@ export async function assemble(options: AssembleOptions): Promise<Assembled> {
   const engine = await createEngine({
     ...parts,
     ...(options.trace ? { trace: options.trace } : {}),
+    ...(options.swap ? { swap: options.swap } : {}),
   });
   const { model, backend, cache } = parts;
   return {
@@ -139,7 +151,7 @@ async function openParts(options: AssembleOptions) {
     slidingWindow: graph.slidingWindow,
   });
   const signals = signalsFor(options.plans);
-  const kinds = [...new Set(signals.map(({ kind }) => kind))];
+  const kinds = [...new Set([...signals.map(({ kind }) => kind), ...(options.signals ?? [])])];
   // A replay feeds up to the whole prompt again, behind it.
   const passes = kinds.includes("replay") ? 2 : 1;
   const context = passes * graph.maxPositions + options.blockSize;
@@ -159,7 +171,9 @@ async function openParts(options: AssembleOptions) {
     maxSequences: options.maxSequences,
     maxTokensPerSequence: context,
     memoryBytes,
+    ...(options.prefixMemory === undefined ? {} : { prefixBytes: options.prefixMemory }),
     windowSize: windowSizeFor(signals),
+    ...(options.watchBlocks ? { watchBlocks: options.watchBlocks } : {}),
   };
   const cache =
     (await backend.createCache?.(cacheOptions)) ??

@@ -115,7 +115,10 @@ export const planOf = (options: { policy: string; budget?: string }): CachePlan 
 export function assembleOptions(
   options: RunOptions,
   plans: readonly CachePlan[],
-  rest: Pick<AssembleOptions, "maxSequences" | "onProgress" | "trace">,
+  rest: Pick<
+    AssembleOptions,
+    "maxSequences" | "onProgress" | "trace" | "watchBlocks" | "signals" | "swap" | "prefixMemory"
+  >,
 ): AssembleOptions {
   if (options.threads !== undefined && options.threads > 1024)
     throw new KvCacheError("invalid-argument", `--threads ${options.threads} is too many.`, {

@@ -13,7 +13,8 @@ export type OptionTree = Map<string, PlanValue | OptionTree>;
 /**
  * Reads `<policy>[@budget]`. A policy is `name`, `name:option=value,…` (outermost only) or
  * `name(option=value,…)`; a value is a word, a number, true, false, null, such a policy, or a list
- * `[value,…]`; `group.field=value` names one field of a group. Throws `invalid-argument`.
+ * `[value,…]`, a text in double quotes; `group.field=value` names one field of a group. Throws
+ * `invalid-argument`.
  */
 export function readPlan(text: string): { call: PolicyCall; budget: string | undefined } {
   const reader = createReader(text);
@@ -47,6 +48,12 @@ function createReader(given: string) {
       const [word] = /^[^:@(),=[\]]*/.exec(text.slice(at))!;
       at += word.length;
       return word.trim();
+    },
+    /** A text in double quotes, without them; undefined where none begins or it does not end. */
+    quoted(): string | undefined {
+      const [whole, inner] = /^"([^"]*)"/.exec(text.slice(at)) ?? [];
+      at += whole?.length ?? 0;
+      return inner;
     },
     skip(sign: string): boolean {
       if (!text.startsWith(sign, at)) return false;
@@ -105,6 +112,8 @@ function readValue(reader: Reader): PlanValue | undefined {
     }
     return list;
   }
+  const quoted = reader.quoted();
+  if (quoted !== undefined) return quoted;
   const word = reader.word();
   if (word === "") return undefined;
   if (!reader.skip("(")) return scalar(word);

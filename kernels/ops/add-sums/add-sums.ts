@@ -1,6 +1,7 @@
 import { defineKernel, hostArray, type KvBatch, type Tensor } from "@kvcache/core";
 import { forEachRow } from "../../src/batch-rows.ts";
 import { slotOf } from "../../src/row-view.ts";
+import { addSumsWgsl } from "./add-sums.wgsl.ts";
 
 export interface AddSumsParams {
   readonly batch: KvBatch;
@@ -23,4 +24,5 @@ export const addSums = defineKernel<AddSumsParams>({
       }
     });
   },
+  wgsl: addSumsWgsl,
 });

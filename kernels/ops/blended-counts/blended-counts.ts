@@ -8,6 +8,7 @@ import {
 } from "@kvcache/core";
 import { largestRemainder, roundHalfEven } from "../../src/whole-numbers.ts";
 import { layerTopCounts } from "../layer-top-counts/layer-top-counts.ts";
+import { blendedCountsWgsl } from "./blended-counts.wgsl.ts";
 import { pyramidBase } from "./pyramid-base.ts";
 
 export interface BlendedCountsParams {
@@ -66,6 +67,7 @@ export const blendedCounts = defineKernel<BlendedCountsParams>({
       });
     }
   },
+  wgsl: blendedCountsWgsl,
 });
 
 /** Tokens beside the protected ones for each row of one layer. */

@@ -5,6 +5,7 @@ import {
   type KvBatch,
   type Tensor,
 } from "@kvcache/core";
+import { blockScheduleWgsl } from "./block-schedule.wgsl.ts";
 import { blocksToEvict, commonBlockSize } from "./blocks-to-evict.ts";
 
 export interface BlockScheduleParams {
@@ -57,6 +58,7 @@ export const blockSchedule = defineKernel<BlockScheduleParams>({
       });
     });
   },
+  wgsl: blockScheduleWgsl,
 });
 
 /** Tokens in the last block of a row: 1 … blockSize. */

@@ -61,8 +61,7 @@ bool capacities(const CapacityRow& r) {
   std::vector<int32_t> positions(length);
   loadPositions(r.row, 0, length, positions.data());
   const std::vector<float> weights = relevance(r, positions, stride, rows);
-  for (int j = 0; j < length; j++)
-    r.scores[j] = positions[j] < r.sinks ? __builtin_inff() : 0.f;
+  for (int j = 0; j < length; j++) r.scores[j] = positions[j] < r.sinks ? __builtin_inff() : 0.f;
   std::vector<double> matrix(size_t(d) * d), inverse(size_t(d) * d);
   for (int g = 0; g < r.group; g++) {
     const float* w = weights.data() + size_t(g) * length;

@@ -86,7 +86,7 @@ function turnedMeans({ batch, means, futurePositions }: CapacityScoreParams): Fl
   const rotationOf = averagedRotations(batch, futurePositions);
   const out = new Float32Array(batch.numRows * group * headDim);
   forEachRow(batch, (row) => {
-    const turn = rotationOf(row);
+    const turn = rotationOf(row.layer, row.sequenceIndex);
     for (let member = 0; member < group; member++) {
       const from = (row.layer * numQueryHeads + row.head * group + member) * headDim;
       const own = means[row.sequenceIndex]!.subarray(from, from + headDim);

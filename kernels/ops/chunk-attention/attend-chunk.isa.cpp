@@ -34,7 +34,8 @@ template <int NV>
 KV_INLINE void addReceived(float* scores, int count, int padding, const float* used, float* lines) {
   for (int v = 0; v < NV; v++) {
     F highest = splat(padding > 0 ? 0.f : -__builtin_inff());
-    for (int j = 0; j < count; j++) highest = max(highest, load(scores + size_t(j) * kPanel + v * W));
+    for (int j = 0; j < count; j++)
+      highest = max(highest, load(scores + size_t(j) * kPanel + v * W));
     F total = exp2(F{} - highest) * float(padding);
     for (int j = 0; j < count; j++) {
       float* s = scores + size_t(j) * kPanel + v * W;
@@ -67,7 +68,8 @@ void attend(const Chunk& c) {
       for (int i = 0; i < kPanel; i++) {
         used[i] = i < here;
         const float* query = c.queries + size_t(first + i) * c.queriesApart + size_t(member) * d;
-        for (int k = 0; k < d; k++) queries[size_t(k) * kPanel + i] = i < here ? query[k] * kLog2E : 0;
+        for (int k = 0; k < d; k++)
+          queries[size_t(k) * kPanel + i] = i < here ? query[k] * kLog2E : 0;
       }
       withVectors(here, [&](auto vectors) {
         constexpr int NV = decltype(vectors)::value;

@@ -6,13 +6,13 @@ namespace kv {
 
 const char* checkChunkAttention(const ChunkAttentionCall& call) {
   const KvCache& cache = *call.cache;
-  if (call.sequence < 0 || call.sequence >= cache.maxSequences) return "the sequence does not exist";
+  if (call.sequence < 0 || call.sequence >= cache.maxSequences)
+    return "the sequence does not exist";
   if (call.layer < 0 || call.layer >= cache.numLayers) return "the layer does not exist";
   if (call.chunk < 1) return "chunk must be positive";
   if (call.first < 0 || call.numQueries < 0) return "first or numQueries is negative";
   for (int32_t head = 0; head < cache.numKvHeads; head++)
-    if (const char* problem =
-            checkRow(cache, rowOf(cache, call.sequence, call.layer, head)))
+    if (const char* problem = checkRow(cache, rowOf(cache, call.sequence, call.layer, head)))
       return problem;
   return nullptr;
 }

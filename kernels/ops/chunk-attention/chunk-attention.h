@@ -23,9 +23,9 @@ void chunkAttention(const ChunkAttentionCall& call, const ParallelFor& parallelF
 // One chunk of one KV head.
 struct Chunk {
   Row row;
-  const int32_t* slots;    // [numTokens], −1 where not cached
-  const float* queries;    // of the first token and the head's first query head
-  size_t queriesApart;     // floats from token to token
+  const int32_t* slots;  // [numTokens], −1 where not cached
+  const float* queries;  // of the first token and the head's first query head
+  size_t queriesApart;   // floats from token to token
   int32_t numTokens, group, headDim;
   int32_t padding;  // keys of logit 0, and queries that see all alike
   int32_t chunk;

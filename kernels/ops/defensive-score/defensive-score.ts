@@ -6,7 +6,6 @@ import {
   hostTensor,
   type KvBatch,
   type Tensor,
-  targetTokens,
 } from "@kvcache/core";
 import { forEachRow, hostOf } from "../../src/batch-rows.ts";
 import { checkPooling, type Pooling, pool } from "../../src/pooling.ts";
@@ -17,6 +16,8 @@ import {
   observeRow,
   windowInputs,
 } from "../../src/window-weights.ts";
+import { defensiveScoreWgsl } from "./defensive-score.wgsl.ts";
+import { firstStageLimit } from "./first-stage-limit.ts";
 
 export interface DefensiveScoreParams {
   readonly batch: KvBatch;
@@ -78,6 +79,7 @@ export const defensiveScore = defineKernel<DefensiveScoreParams>({
       floats: [logitScale(batch), criticalMass, windowBias === "reference" ? 0 : windowBias],
     };
   },
+  wgsl: defensiveScoreWgsl,
 });
 
 interface DefendedRow {
@@ -164,13 +166,6 @@ function critical(
   if (count === order.length) return [];
   const next = params.batch.nextPositions[observed.row.sequenceIndex]!;
   return order.slice(0, Math.min(count, firstStageLimit(params, next)));
-}
-
-/** Tokens that the target leaves a row beside the window, as if the window were no part of it. */
-function firstStageLimit({ batch, target, window }: DefensiveScoreParams, next: number): number {
-  if (target === undefined) return next;
-  const ratio = "ratio" in target ? target.ratio : targetTokens(target, next, batch.layout) / next;
-  return Math.max(0, Math.trunc((next - window) * ratio - window));
 }
 
 function total(values: Float64Array): number {

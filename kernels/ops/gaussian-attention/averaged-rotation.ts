@@ -1,5 +1,4 @@
 import { type KvBatch, type RopeParameters, ropeTable } from "@kvcache/core";
-import type { BatchRow } from "../../src/batch-rows.ts";
 import { modelOf } from "../../src/unrotation.ts";
 
 /** Mean of the rotations of some positions, per pair: [dim / 2] each. */
@@ -9,20 +8,20 @@ export interface AveragedRotation {
 }
 
 /**
- * Gives a row's rotation averaged over the `count` positions from its sequence's next one on, made
- * once for rows that share it; undefined where nothing is rotated. Throws `missing-signal` for a
+ * Gives the rotation of a layer of a sequence, averaged over the `count` positions from the next one on, made once for
+ * all that share it; undefined where nothing is rotated. Throws `missing-signal` for a
  * batch that does not know its model.
  */
 export function averagedRotations(
   batch: KvBatch,
   count: number,
-): (row: BatchRow) => AveragedRotation | undefined {
+): (layer: number, sequenceIndex: number) => AveragedRotation | undefined {
   const model = modelOf(batch);
   const known = new Map<string, AveragedRotation>();
-  return (row) => {
-    const rope = model.rope(row.layer);
+  return (layer, sequenceIndex) => {
+    const rope = model.rope(layer);
     if (!rope) return undefined;
-    const first = batch.nextPositions[row.sequenceIndex]!;
+    const first = batch.nextPositions[sequenceIndex]!;
     const name = JSON.stringify([rope, first]);
     const rotation = known.get(name) ?? averagedRotation(rope, first, count);
     known.set(name, rotation);

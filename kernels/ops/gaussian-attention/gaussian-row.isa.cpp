@@ -29,7 +29,8 @@ void logitsOf(const GaussianRow& r, int member, int stride, float* scratch, floa
     if (!r.covariances) {
       for (int j = 0; j < count; j++) {
         F dot = {};
-        for (int c = 0; c < stride; c += W) dot += load(keys + size_t(j) * stride + c) * load(mean + c);
+        for (int c = 0; c < stride; c += W)
+          dot += load(keys + size_t(j) * stride + c) * load(mean + c);
         out[j] = sum(dot);
       }
       continue;

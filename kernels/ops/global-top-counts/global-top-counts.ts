@@ -8,6 +8,7 @@ import {
 } from "@kvcache/core";
 import { layerTopCounts } from "../layer-top-counts/layer-top-counts.ts";
 import { countProtected } from "../uniform-counts/uniform-counts.ts";
+import { globalTopCountsWgsl } from "./global-top-counts.wgsl.ts";
 import { scopeTokens } from "./scope-tokens.ts";
 
 export interface GlobalTopCountsParams {
@@ -55,4 +56,5 @@ export const globalTopCounts = defineKernel<GlobalTopCountsParams>({
       });
     }
   },
+  wgsl: globalTopCountsWgsl,
 });

@@ -1,6 +1,7 @@
 import { defineKernel, hostArray, type KvBatch, type Tensor } from "@kvcache/core";
 import { batchInputs, forEachRow } from "../../src/batch-rows.ts";
 import { gatherKeys } from "../../src/row-view.ts";
+import { keyDiffWgsl } from "./key-diff.wgsl.ts";
 
 export interface KeyDiffParams {
   readonly batch: KvBatch;
@@ -45,4 +46,5 @@ export const keyDiff = defineKernel<KeyDiffParams>({
     integers: [out.length, batch.sequences.length, batch.layers.length],
     floats: [],
   }),
+  wgsl: keyDiffWgsl,
 });

@@ -1,6 +1,7 @@
 import { defineKernel, hostArray, type KvBatch, type Tensor } from "@kvcache/core";
 import { batchInputs, forEachRow } from "../../src/batch-rows.ts";
 import { gatherKeys } from "../../src/row-view.ts";
+import { keyNormWgsl } from "./key-norm.wgsl.ts";
 
 export interface KeyNormParams {
   readonly batch: KvBatch;
@@ -30,4 +31,5 @@ export const keyNorm = defineKernel<KeyNormParams>({
     integers: [out.length, batch.sequences.length, batch.layers.length],
     floats: [],
   }),
+  wgsl: keyNormWgsl,
 });

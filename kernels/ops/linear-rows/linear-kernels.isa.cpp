@@ -50,7 +50,8 @@ KV_INLINE F normalDistribution(F x) {
 
 void gelu(float* values, size_t count) {
   size_t i = 0;
-  for (; i + W <= count; i += W) store(values + i, load(values + i) * normalDistribution(load(values + i)));
+  for (; i + W <= count; i += W)
+    store(values + i, load(values + i) * normalDistribution(load(values + i)));
   if (i == count) return;
   float rest[W] = {};
   std::memcpy(rest, values + i, (count - i) * 4);

@@ -1,6 +1,7 @@
 import { defineKernel, hostArray, type KvBatch, type Tensor } from "@kvcache/core";
 import { forEachRow } from "../../src/batch-rows.ts";
 import { gatherPositions } from "../../src/row-view.ts";
+import { positionScoreWgsl } from "./position-score.wgsl.ts";
 
 export interface PositionScoreParams {
   readonly batch: KvBatch;
@@ -15,4 +16,5 @@ export const positionScore = defineKernel<PositionScoreParams>({
     const scores = hostArray(out, "f32");
     forEachRow(batch, ({ view, begin }) => scores.set(gatherPositions(view), begin));
   },
+  wgsl: positionScoreWgsl,
 });

@@ -1,4 +1,5 @@
 import { defineKernel, hostArray, KvCacheError, type Tensor } from "@kvcache/core";
+import { prefixSumWgsl } from "./prefix-sum.wgsl.ts";
 
 export interface PrefixSumParams {
   /** u32 [n]. */
@@ -22,4 +23,5 @@ export const prefixSum = defineKernel<PrefixSumParams>({
     to[0] = 0;
     for (let i = 0; i < from.length; i++) to[i + 1] = to[i]! + from[i]!;
   },
+  wgsl: prefixSumWgsl,
 });

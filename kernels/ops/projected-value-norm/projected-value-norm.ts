@@ -10,6 +10,7 @@ import {
 import { batchInputs, forEachRow, hostOf } from "../../src/batch-rows.ts";
 import { dotRows } from "../../src/row-math.ts";
 import { gatherValues } from "../../src/row-view.ts";
+import { projectedValueNormWgsl } from "./projected-value-norm.wgsl.ts";
 
 export interface ProjectedValueNormParams {
   readonly batch: KvBatch;
@@ -62,6 +63,7 @@ export const projectedValueNorm = defineKernel<ProjectedValueNormParams>({
     integers: [out.length, batch.sequences.length, batch.layers.length, layer, hiddenSize],
     floats: [],
   }),
+  wgsl: projectedValueNormWgsl,
 });
 
 /** W_O's columns of one query head: [hiddenSize, headDim]. */

@@ -1,6 +1,7 @@
 import { defineKernel, hostArray, type KvBatch, type Protect, type Tensor } from "@kvcache/core";
 import { forEachRow } from "../../src/batch-rows.ts";
 import { gatherPositions } from "../../src/row-view.ts";
+import { protectScoresWgsl } from "./protect-scores.wgsl.ts";
 
 export interface ProtectScoresParams {
   readonly batch: KvBatch;
@@ -28,4 +29,5 @@ export const protectScores = defineKernel<ProtectScoresParams>({
       }
     });
   },
+  wgsl: protectScoresWgsl,
 });

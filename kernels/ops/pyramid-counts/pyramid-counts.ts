@@ -1,14 +1,14 @@
 import {
   type BudgetTarget,
-  type CacheLayout,
   defineKernel,
   hostArray,
   type KvBatch,
   type Tensor,
-  targetTokens,
 } from "@kvcache/core";
 import { countProtected } from "../uniform-counts/uniform-counts.ts";
-import { type PyramidSchedule, pyramidSchedule } from "./pyramid-schedule.ts";
+import { layerShares } from "./layer-shares.ts";
+import { pyramidCountsWgsl } from "./pyramid-counts.wgsl.ts";
+import type { PyramidSchedule } from "./pyramid-schedule.ts";
 
 export interface PyramidCountsParams extends Pick<PyramidSchedule, "beta" | "rule"> {
   readonly batch: KvBatch;
@@ -24,26 +24,16 @@ export interface PyramidCountsParams extends Pick<PyramidSchedule, "beta" | "rul
 /** Tokens for every row by a schedule over the layers: min(length, share of the layer). */
 export const pyramidCounts = defineKernel<PyramidCountsParams>({
   name: "pyramid-counts",
-  reference({ batch, target, scores, beta, rule, keepProtected, counts }) {
+  reference(params) {
+    const { batch, scores, keepProtected, counts } = params;
     const indptr = hostArray(batch.rowIndptr, "u32");
     const scoreOf = hostArray(scores, "f32");
     const out = hostArray(counts, "u32");
-    const { sinks, recent } = batch.protect;
     const heads = batch.shape.numKvHeads;
     const rowsPerSequence = heads * batch.layers.length;
-    batch.nextPositions.forEach((nextPosition, sequence) => {
+    batch.nextPositions.forEach((_, sequence) => {
       const first = sequence * rowsPerSequence;
-      let length = 0;
-      for (let row = first; row < first + rowsPerSequence; row++)
-        length = Math.max(length, indptr[row + 1]! - indptr[row]!);
-      const shares = pyramidSchedule({
-        tokens: meanTokens(target, nextPosition, batch.layout, rule),
-        length,
-        window: sinks + recent,
-        numLayers: batch.shape.numLayers,
-        beta,
-        rule,
-      });
+      const shares = layerShares(params, indptr, sequence);
       for (let row = first; row < first + rowsPerSequence; row++) {
         const [start, end] = [indptr[row]!, indptr[row + 1]!];
         const layer = batch.layers[Math.floor((row - first) / heads)]!;
@@ -52,15 +42,5 @@ export const pyramidCounts = defineKernel<PyramidCountsParams>({
       }
     });
   },
+  wgsl: pyramidCountsWgsl,
 });
-
-/** Mean tokens per row that a target stands for: kvpress does not round a ratio's before it splits. */
-export const meanTokens = (
-  target: BudgetTarget,
-  nextPosition: number,
-  layout: CacheLayout,
-  rule: PyramidSchedule["rule"],
-): number =>
-  "ratio" in target && rule === "kvpress"
-    ? nextPosition * target.ratio
-    : targetTokens(target, nextPosition, layout);

@@ -1,8 +1,7 @@
 // Compiled once per instruction set: joins the moments of new rows to those of one head.
-#include "query-moments.h"
-
 #include <vector>
 
+#include "query-moments.h"
 #include "row-products.h"
 #include "scratch.h"
 

@@ -1,8 +1,8 @@
 #pragma once
+#include <cstdint>
+
 #include "isa.h"
 #include "parallel.h"
-
-#include <cstdint>
 
 namespace kv {
 

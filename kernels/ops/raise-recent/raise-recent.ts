@@ -1,6 +1,7 @@
 import { defineKernel, hostArray, type KvBatch, type Tensor } from "@kvcache/core";
 import { forEachRow } from "../../src/batch-rows.ts";
 import { gatherPositions } from "../../src/row-view.ts";
+import { raiseRecentWgsl } from "./raise-recent.wgsl.ts";
 
 export interface RaiseRecentParams {
   readonly batch: KvBatch;
@@ -30,4 +31,5 @@ export const raiseRecent = defineKernel<RaiseRecentParams>({
         if (positions[j]! >= from) raised[begin + j] = Number.POSITIVE_INFINITY;
     });
   },
+  wgsl: raiseRecentWgsl,
 });

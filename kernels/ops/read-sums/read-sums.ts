@@ -1,6 +1,7 @@
 import { defineKernel, hostArray, type KvBatch, type Tensor } from "@kvcache/core";
 import { forEachRow } from "../../src/batch-rows.ts";
 import { slotOf } from "../../src/row-view.ts";
+import { readSumsWgsl } from "./read-sums.wgsl.ts";
 
 export interface ReadSumsParams {
   readonly batch: KvBatch;
@@ -22,4 +23,5 @@ export const readSums = defineKernel<ReadSumsParams>({
       for (let j = 0; j < view.length; j++) scores[begin + j] = sums[slotOf(view, j)]! * scale;
     });
   },
+  wgsl: readSumsWgsl,
 });

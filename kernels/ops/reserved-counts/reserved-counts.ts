@@ -8,6 +8,7 @@ import {
 } from "@kvcache/core";
 import { layerTopCounts } from "../layer-top-counts/layer-top-counts.ts";
 import { countProtected } from "../uniform-counts/uniform-counts.ts";
+import { reservedCountsWgsl } from "./reserved-counts.wgsl.ts";
 
 export interface ReservedCountsParams {
   readonly batch: KvBatch;
@@ -55,4 +56,5 @@ export const reservedCounts = defineKernel<ReservedCountsParams>({
       });
     }
   },
+  wgsl: reservedCountsWgsl,
 });

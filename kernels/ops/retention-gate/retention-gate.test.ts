@@ -11,9 +11,16 @@ it("is the token's own share of a softmax over base keys and its key", () => {
   const norms = [0, 1].map(() => randomFloats(random, width));
   const base = randomFloats(random, heads * numBase * width);
   const bias = randomFloats(random, heads * group);
-  const outs = [0, 1].map(() => hostTensor(new Float32Array(numTokens)));
+  const out = hostTensor(new Float32Array(heads * numTokens));
   retentionGate.reference({
-    ...{ queries: hostTensor(queries), keys: hostTensor(keys), numTokens, normEpsilon: 1e-3, outs },
+    ...{
+      queries: hostTensor(queries),
+      keys: hostTensor(keys),
+      numTokens,
+      normEpsilon: 1e-3,
+      heads,
+      out,
+    },
     queryNorm: hostTensor(norms[0]!),
     keyNorm: hostTensor(norms[1]!),
     baseKeys: hostTensor(base),
@@ -40,6 +47,6 @@ it("is the token's own share of a softmax over base keys and its key", () => {
         }
         wanted += own / all / group;
       }
-      expect(outs[head]!.data[token]).toBeCloseTo(wanted, 5);
+      expect(out.data[head * numTokens + token]).toBeCloseTo(wanted, 5);
     }
 });

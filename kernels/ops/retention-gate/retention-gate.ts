@@ -14,8 +14,9 @@ export interface RetentionGateParams {
   readonly baseKeys: Tensor;
   /** f32 [heads, group]. */
   readonly bias: Tensor;
-  /** Of each head, f32 [numTokens]. */
-  readonly outs: readonly Tensor[];
+  readonly heads: number;
+  /** f32 [heads, numTokens]. */
+  readonly out: Tensor;
 }
 
 /**
@@ -25,14 +26,13 @@ export interface RetentionGateParams {
 export const retentionGate = defineKernel<RetentionGateParams>({
   name: "retention-gate",
   reference(params) {
-    const { numTokens, normEpsilon, outs } = params;
+    const { numTokens, normEpsilon, heads } = params;
     const [queries, keys] = [hostArray(params.queries, "f32"), hostArray(params.keys, "f32")];
     const [queryNorm, keyNorm] = [
       hostArray(params.queryNorm, "f32"),
       hostArray(params.keyNorm, "f32"),
     ];
     const [base, bias] = [hostArray(params.baseKeys, "f32"), hostArray(params.bias, "f32")];
-    const heads = outs.length;
     const width = queryNorm.length;
     const group = bias.length / heads;
     const perHead = base.length / heads;
@@ -40,7 +40,7 @@ export const retentionGate = defineKernel<RetentionGateParams>({
     const key = new Float64Array(width);
     const query = new Float64Array(width);
     for (let head = 0; head < heads; head++) {
-      const out = hostArray(outs[head]!, "f32");
+      const out = hostArray(params.out, "f32").subarray(head * numTokens, (head + 1) * numTokens);
       for (let token = 0; token < numTokens; token++) {
         normed(keys, (token * heads + head) * width, keyNorm, normEpsilon, key);
         let total = 0;
@@ -61,6 +61,12 @@ export const retentionGate = defineKernel<RetentionGateParams>({
       }
     }
   },
+  native: ({ queries, keys, queryNorm, keyNorm, baseKeys, bias, ...params }) => ({
+    inputs: [queries, keys, queryNorm, keyNorm, baseKeys, bias],
+    outputs: [params.out],
+    integers: [params.out.length, params.numTokens, params.heads, bias.length / params.heads],
+    floats: [params.normEpsilon],
+  }),
 });
 
 /** RMS norm of from[at …], times weights. */

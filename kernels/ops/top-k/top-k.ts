@@ -8,6 +8,7 @@ import {
   type Tensor,
 } from "@kvcache/core";
 import { prefixSum } from "../prefix-sum/prefix-sum.ts";
+import { topKWgsl } from "./top-k.wgsl.ts";
 
 /** Which of two equal scores is kept first. */
 export type TieRule = "lower-slot" | "higher-slot";
@@ -58,6 +59,7 @@ export const topK = defineKernel<TopKParams>({
     integers: [indices.length, counts.length, tieRule === "higher-slot" ? 1 : 0],
     floats: [],
   }),
+  wgsl: topKWgsl,
 });
 
 function selectRow(

@@ -6,6 +6,7 @@ import {
   type Tensor,
   targetTokens,
 } from "@kvcache/core";
+import { uniformCountsWgsl } from "./uniform-counts.wgsl.ts";
 
 export interface UniformCountsParams {
   readonly batch: KvBatch;
@@ -39,6 +40,7 @@ export const uniformCounts = defineKernel<UniformCountsParams>({
       out[row] = skipped ? end - start : Math.min(end - start, Math.max(tokens, least));
     }
   },
+  wgsl: uniformCountsWgsl,
 });
 
 /** Entries of scores[start … end) that are +∞. */

@@ -4,14 +4,15 @@ import {
   hostArray,
   hostTensor,
   type KvBatch,
-  KvCacheError,
   type Tensor,
 } from "@kvcache/core";
 import { type BatchRow, batchInputs, forEachRow, hostOf } from "../../src/batch-rows.ts";
-import { checkPooling, type Pooling, pool } from "../../src/pooling.ts";
+import { type Pooling, pool } from "../../src/pooling.ts";
 import { countBelow, positionOrder } from "../../src/position-order.ts";
 import { dotRows, type Matrix, softmaxInPlace } from "../../src/row-math.ts";
 import { gatherKeys, gatherPositions } from "../../src/row-view.ts";
+import { windowScoreWgsl } from "./window-score.wgsl.ts";
+import { type WindowSettings, windowSettings } from "./window-settings.ts";
 
 export interface WindowScoreParams {
   readonly batch: KvBatch;
@@ -40,8 +41,6 @@ export interface WindowScoreParams {
   readonly scale?: number;
 }
 
-type Settings = ReturnType<typeof settle>;
-
 /**
  * Attention that the last queries pay to every cached token. Per query head and query: softmax over
  * all keys of the row whose position is not above the query's, raised to `power`, zeroed within
@@ -52,7 +51,7 @@ type Settings = ReturnType<typeof settle>;
 export const windowScore = defineKernel<WindowScoreParams>({
   name: "window-score",
   reference(params) {
-    const settings = settle(params);
+    const settings = windowSettings(params);
     const { batch, allHeads } = settings;
     const scores = hostArray(params.out, "f32");
     let layer: RowScores[] = [];
@@ -65,7 +64,7 @@ export const windowScore = defineKernel<WindowScoreParams>({
     });
   },
   native(params) {
-    const settings = settle(params);
+    const settings = windowSettings(params);
     const { batch, pooling, rowReduce, groupReduce } = settings;
     return {
       cache: hostOf(batch),
@@ -94,45 +93,8 @@ export const windowScore = defineKernel<WindowScoreParams>({
       floats: [settings.scale],
     };
   },
+  wgsl: windowScoreWgsl,
 });
-
-/** Fills in defaults and checks what the kernel would otherwise get wrong silently. */
-function settle(params: WindowScoreParams) {
-  const { batch, window, pooling } = params;
-  const { windowSize } = hostOf(batch);
-  if (!(Number.isInteger(window) && window > 0))
-    throw new KvCacheError(
-      "invalid-argument",
-      `window must be a positive integer, got ${window}.`,
-      {
-        value: window,
-      },
-    );
-  if (window > windowSize)
-    throw new KvCacheError(
-      "missing-signal",
-      `The window observes ${window} queries, the cache keeps ${windowSize}.`,
-      { value: window, remedy: `Create the cache with windowSize ≥ ${window}.` },
-    );
-  const silent = batch.windowLengths.findIndex((length) => length < 1);
-  if (silent >= 0)
-    throw new KvCacheError(
-      "missing-signal",
-      `No query of sequence ${batch.sequences[silent]} was recorded.`,
-      { value: batch.sequences[silent], remedy: "Run a step with the windowQueries flag first." },
-    );
-  if (pooling) checkPooling(pooling);
-  return {
-    power: 1,
-    buffer: 0,
-    poolFirst: false,
-    allHeads: false,
-    slab: 0,
-    excludeWindow: false,
-    scale: 1 / Math.sqrt(batch.shape.headDim),
-    ...params,
-  };
-}
 
 /** A row's tokens in position order. */
 interface RowScores {
@@ -146,7 +108,7 @@ interface RowScores {
   readonly totals: Float64Array;
 }
 
-function observe(settings: Settings, row: BatchRow): RowScores {
+function observe(settings: WindowSettings, row: BatchRow): RowScores {
   const { batch, power, slab, pooling, poolFirst } = settings;
   const { headDim } = batch.shape;
   const perGroup = groupSize(batch.shape);
@@ -200,7 +162,7 @@ function observe(settings: Settings, row: BatchRow): RowScores {
 }
 
 /** Queries of a row's group at one position, from the ring: [groupSize, headDim]. */
-function groupQueries({ batch }: Settings, row: BatchRow, position: number): Matrix {
+function groupQueries({ batch }: WindowSettings, row: BatchRow, position: number): Matrix {
   const { numLayers, numQueryHeads, headDim } = batch.shape;
   const { windowQueries, windowSize } = hostOf(batch);
   const ring = (row.sequence * numLayers + row.layer) * windowSize + (position % windowSize);
@@ -211,11 +173,11 @@ function groupQueries({ batch }: Settings, row: BatchRow, position: number): Mat
 }
 
 /** Attention is not negative, so 0 is the neutral start of a sum and of a maximum. */
-const combine = ({ groupReduce }: Settings, a: number, b: number): number =>
+const combine = ({ groupReduce }: WindowSettings, a: number, b: number): number =>
   groupReduce === "max" ? Math.max(a, b) : a + b;
 
 /** Rows of a layer may hold different tokens: they meet by position. */
-function reduceByPosition(settings: Settings, layer: readonly RowScores[]): void {
+function reduceByPosition(settings: WindowSettings, layer: readonly RowScores[]): void {
   const merged = new Map<number, number>();
   for (const { positions, totals, eligible } of layer)
     for (let j = 0; j < eligible; j++)
@@ -224,7 +186,7 @@ function reduceByPosition(settings: Settings, layer: readonly RowScores[]): void
     for (let j = 0; j < eligible; j++) totals[j] = merged.get(positions[j]!)!;
 }
 
-function finish(settings: Settings, scored: RowScores, out: Float32Array): void {
+function finish(settings: WindowSettings, scored: RowScores, out: Float32Array): void {
   const { row, order, eligible, totals } = scored;
   const { batch, allHeads, groupReduce, pooling, poolFirst } = settings;
   if (groupReduce === "mean") {

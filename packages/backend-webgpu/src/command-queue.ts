@@ -10,6 +10,8 @@ export interface CommandQueue {
   copy(from: GpuMemory, offset: number, to: GpuMemory, at: number, bytes: number): void;
   /** Writes bytes after everything recorded so far. */
   write(memory: GpuMemory, byteOffset: number, data: ArrayBufferView): void;
+  /** Writes memory that nothing recorded so far uses, as it is new: nothing needs a submit for it. */
+  fill(memory: GpuMemory, data: ArrayBufferView): void;
   /** Releases memory once the commands recorded so far are submitted. */
   releaseLater(memory: GpuMemory): void;
   /** Submits what was recorded. */
@@ -98,6 +100,11 @@ export function createCommandQueue(gpu: Gpu): CommandQueue {
     for (const memory of leaving.splice(0)) gpu.release(memory);
   };
 
+  const put = (memory: GpuMemory, byteOffset: number, data: ArrayBufferView) => {
+    const { buffer, byteOffset: start, byteLength } = data;
+    device.queue.writeBuffer(memory.buffer, byteOffset, buffer as ArrayBuffer, start, byteLength);
+  };
+
   return {
     dispatch(dispatch) {
       if (dispatch.workgroups === 0) return;
@@ -125,8 +132,10 @@ export function createCommandQueue(gpu: Gpu): CommandQueue {
     write(memory, byteOffset, data) {
       if (data.byteLength === 0) return;
       if (commands) flush();
-      const { buffer, byteOffset: start, byteLength } = data;
-      device.queue.writeBuffer(memory.buffer, byteOffset, buffer as ArrayBuffer, start, byteLength);
+      put(memory, byteOffset, data);
+    },
+    fill(memory, data) {
+      if (data.byteLength > 0) put(memory, 0, data);
     },
     releaseLater(memory) {
       if (commands) leaving.push(memory);

@@ -78,7 +78,7 @@ export function createDeviceMemory(gpu: Gpu, queue: CommandQueue, host: HostCach
       const { layout, positions } = host.arenas[index]!;
       for (let i = 0; i < moves.length; i += 2) positions[moves[i + 1]!] = positions[moves[i]!]!;
       const list = gpu.allocate("moves", "i32", moves.length);
-      queue.write(list, 0, moves);
+      queue.fill(list, moves);
       queue.dispatch(
         compactWgsl({
           entryWords: entryBytes(layout.key) / 4,

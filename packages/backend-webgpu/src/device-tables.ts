@@ -48,7 +48,7 @@ export function createDeviceTables(gpu: Gpu, queue: CommandQueue, host: HostCach
         }
       if (count === 0) return;
       const list = gpu.allocate("table changes", "i32", count);
-      queue.write(list, 0, pairs.subarray(0, count));
+      queue.fill(list, pairs.subarray(0, count));
       queue.dispatch(scatterWordsWgsl({ pairs: list, numPairs: count / 2, words: memory }));
       queue.releaseLater(list);
     },

@@ -32,9 +32,11 @@ export class DeviceTensor implements Tensor {
   /** Its memory on the device, up to date; `written` says that a dispatch will change it. */
   onDevice(gpu: Gpu, queue: CommandQueue, written: boolean): GpuMemory {
     this.#checkAlive();
+    const isNew = this.#memory === undefined;
     this.#memory ??= gpu.allocate("tensor", this.dtype, this.length);
     if (this.#newest === "host") {
-      queue.write(this.#memory, 0, this.#array!);
+      if (isNew) queue.fill(this.#memory, this.#array!);
+      else queue.write(this.#memory, 0, this.#array!);
       this.#newest = "both";
     }
     if (written) this.#newest = "device";

@@ -9,7 +9,7 @@ import {
   KvCacheError,
   type SequenceSlot,
 } from "@kvcache/core";
-import { createHostEncoder } from "@kvcache/kernels";
+import { createHostEncoder, gatherPositions, rowView } from "@kvcache/kernels";
 import { createPagedCache } from "@kvcache/paged";
 import type { CommandQueue } from "./command-queue.ts";
 import { arenaBytes, checkArenas, fitArenas, quadDtypeOf } from "./device-layout.ts";
@@ -31,6 +31,8 @@ export interface WebGpuCache extends CacheManager {
    * snapshot files.
    */
   readSequence(sequence: SequenceSlot): Promise<Uint8Array>;
+  /** Original positions of each row's entries, which stand on the host: nothing is copied. */
+  rowPositions(sequence: SequenceSlot): Int32Array[];
 }
 
 /** What a session of the same device knows of a cache beside its contract. */
@@ -86,13 +88,14 @@ export function createDeviceCache(
       hostBatches.set(batch, hostBatch);
       return batch;
     },
-    async compact(encoder, batch, keep) {
+    async compact(encoder, batch, keep, compactOptions) {
       const hostBatch = hostBatches.get(batch);
       if (!hostBatch)
         throw new KvCacheError("invalid-argument", "The batch belongs to another cache.", {
           remedy: "Compact a batch that this cache's batch() made.",
         });
-      await inner.compact(createHostEncoder(), hostBatch, await readKeep(encoder, keep));
+      const kept = await readKeep(encoder, keep);
+      await inner.compact(createHostEncoder(), hostBatch, kept, compactOptions);
       queue.flush();
       gpu.check();
     },
@@ -105,6 +108,14 @@ export function createDeviceCache(
       inner.windowLength(sequence);
       await view.download([sequence]);
       return inner.exportSequence(sequence);
+    },
+    rowPositions(sequence) {
+      inner.windowLength(sequence);
+      const { numLayers, numKvHeads } = layout.shape;
+      return Array.from({ length: numLayers * numKvHeads }, (_, row) => {
+        const head = row % numKvHeads;
+        return gatherPositions(rowView(host, sequence, Math.floor(row / numKvHeads), head));
+      });
     },
     importSequence(bytes) {
       const sequence = inner.importSequence(bytes);

@@ -74,6 +74,7 @@ export function createWgslRecorder(
           return {
             layout: host.arenas[index]!.layout,
             numRows: rows.length / rowWords,
+            longestRow: longestOf(rows),
             rows: constant(Uint32Array.from(rows), "u32"),
             storage,
             side,
@@ -97,6 +98,14 @@ export function createWgslRecorder(
       });
     },
   };
+}
+
+/** Slots of the longest of the rows that {@link arenasOf} lists. */
+function longestOf(rows: readonly number[]): number {
+  let longest = 0;
+  for (let at = 0; at < rows.length; at += rowWords)
+    longest = Math.max(longest, rows[at + 1]! - rows[at]!);
+  return longest;
 }
 
 /** Rows of a batch by arena, as `WgslArena.rows` has them. */

@@ -1,5 +1,8 @@
 import { cacheLayout } from "@kvcache/core";
+import { recordCompression } from "@kvcache/engine";
 import { expect, it } from "vitest";
+import { deviceBatch } from "./device-batch.ts";
+import { devicePolicies, modelOf } from "./device-policies.ts";
 import { smallModel, step } from "./small-model.ts";
 import { createWebGpuBackend } from "./webgpu-backend.ts";
 
@@ -42,5 +45,21 @@ it.each(["f32", "f16"] as const)(
     await model.forward(step(cache, [{ sequence: b, tokens: [5] }]));
     expect(backend.counts().pipelines).toBeGreaterThan(15);
     await backend.dispose();
+  },
+);
+
+it.each(["f32", "f16"] as const)(
+  "every kernel of the policies' events is valid with %s memory",
+  async (dtype) => {
+    const t = await deviceBatch({ dtype, nothingRuns: true });
+    for (const policy of Object.values(devicePolicies)) {
+      const encoder = t.session.encoder();
+      const { protect } = policy;
+      const batch = { ...t.batch, protect, model: modelOf(t.batch) };
+      recordCompression(encoder, batch, policy, { ratio: 0.4 });
+      await encoder.submit();
+    }
+    expect(Object.fromEntries(t.session.fallbacks())).toEqual({});
+    await t.dispose();
   },
 );

@@ -15,6 +15,14 @@ export interface KeepSet {
   readonly indices: Tensor;
 }
 
+export interface CompactOptions {
+  /**
+   * Copies shared blocks that are kept whole, too: nobody else holds a block of the batch's rows
+   * afterwards. Default false.
+   */
+  readonly unshare?: boolean;
+}
+
 export interface ArenaStats {
   readonly blockBytes: number;
   readonly totalBlocks: number;
@@ -32,6 +40,9 @@ export interface CacheStats {
   /** Tokens of all open sequences, per row on average. */
   readonly residentTokens: number;
   readonly capacityBytes: number;
+  /** Bytes of what the prefix index holds, and of that what is pinned. */
+  readonly prefixBytes: number;
+  readonly pinnedBytes: number;
   readonly sequences: number;
 }
 
@@ -51,6 +62,27 @@ export interface PrefixKey {
   readonly tokenIds: Int32Array;
 }
 
+/** A wish that a prefix outlives others: it is given back last, as far as the cap on pins goes. */
+export interface PrefixPin {
+  /** Whole blocks of the prefix's first tokens. */
+  readonly tokens: number;
+  readonly milliseconds: number;
+}
+
+/** A block of tokens of an uncompressed prefix, behind the one before it. */
+export interface PrefixGroup {
+  readonly namespace: string;
+  readonly tokenIds: Int32Array;
+  /** Undefined at the start of a prompt. */
+  readonly parent: PrefixGroup | undefined;
+}
+
+/** Hears which uncompressed prefixes can be reused; called synchronously, with the same objects. */
+export interface PrefixWatcher {
+  stored(group: PrefixGroup): void;
+  removed(group: PrefixGroup): void;
+}
+
 /**
  * Prefixes of earlier prompts. An uncompressed prefix is a hash chain of block groups (all rows of
  * `blockSize` tokens); a compressed one is a single entry keyed by the whole prompt and the plan.
@@ -61,13 +93,48 @@ export interface PrefixIndex {
   /** Fills an empty sequence with shared blocks of that prefix and returns its tokens. */
   adopt(sequence: SequenceSlot, key: PrefixKey, limit: number): number;
   /** Publishes the whole blocks of the sequence's first `tokens` tokens; it must be uncompressed. */
-  publish(sequence: SequenceSlot, key: PrefixKey, tokens: number): void;
+  publish(sequence: SequenceSlot, key: PrefixKey, tokens: number, pin?: PrefixPin): void;
   /** Publishes a compressed sequence as one entry. */
-  publishCompressed(sequence: SequenceSlot, key: PrefixKey, planFingerprint: string): void;
+  publishCompressed(
+    sequence: SequenceSlot,
+    key: PrefixKey,
+    planFingerprint: string,
+    pin?: PrefixPin,
+  ): void;
   /** Fills an empty sequence from the compressed entry of exactly this prompt and plan. */
   adoptCompressed(sequence: SequenceSlot, key: PrefixKey, planFingerprint: string): boolean;
   /** Forgets everything (or a namespace) and gives its blocks back. */
   clear(namespace?: string): void;
+}
+
+/** Hears what becomes of an arena's blocks, for measurements; called synchronously. */
+export interface BlockWatcher {
+  /** A sequence took the block from the free ones. */
+  taken(block: number): void;
+  /** Its last sequence left it to the prefix index. */
+  rested(block: number): void;
+  /** A sequence holds it again, after only the prefix index did. */
+  reused(block: number): void;
+  /** It is free again. */
+  freed(block: number): void;
+}
+
+/** Who holds a block: nobody, one sequence, several holders, or only the prefix index. */
+export const blockUse = Object.freeze({ free: 0, own: 1, shared: 2, prefix: 3 });
+
+/** Bytes of a sequence that lost its blocks for a while. */
+export interface SwappedBytes {
+  read(): Uint8Array;
+  /** Idempotent. */
+  release(): void;
+}
+
+/** Where preempted sequences wait whose tokens, fed again, would give another cache. */
+export interface SwapSpace {
+  readonly bytes: number;
+  readonly maxBytes: number;
+  /** Keeps the bytes; undefined without room for them. */
+  store(content: Uint8Array): SwappedBytes | undefined;
 }
 
 /** What a cache is made from. */
@@ -85,6 +152,11 @@ export interface CacheOptions {
   readonly windowSize?: number;
   /** Most bytes that the prefix index may hold; the size of all blocks when absent. */
   readonly prefixBytes?: number;
+  /** Most bytes of it that pins may hold; half of it when absent. */
+  readonly pinnedBytes?: number;
+  readonly watchPrefixes?: PrefixWatcher;
+  /** One watcher for the blocks of each arena. */
+  readonly watchBlocks?: (arena: number) => BlockWatcher;
 }
 
 /**
@@ -111,16 +183,21 @@ export interface CacheManager {
   /** A second sequence with the same contents; blocks are shared and copied on first write. */
   fork(sequence: SequenceSlot): SequenceSlot;
 
-  /** Upper bound of blocks, over all rows and per arena, that appending `tokens` tokens takes. */
-  blocksToAppend(sequence: SequenceSlot, tokens: number): readonly number[];
+  /**
+   * Upper bound of blocks, over all rows and per arena, that appending `tokens` tokens takes, at
+   * most `chunk` at a time; see `reserve`.
+   */
+  blocksToAppend(sequence: SequenceSlot, tokens: number, chunk?: number): readonly number[];
   /** Whether blocks (per arena) are free or reclaimable beyond what is reserved. */
   canTake(blocks: readonly number[]): boolean;
   /**
    * Promises room for `tokens` more tokens, in place of an earlier promise (0 takes it back);
    * `append` draws on it. Throws `out-of-blocks`, and so does any later call on the sequence that
    * would make the promise impossible to keep (a fork, say, after which tails must be copied).
+   * Who appends at most `chunk` tokens at a time, with `releaseOutOfWindow` after each time, is
+   * promised no more of sliding-window layers than that takes.
    */
-  reserve(sequence: SequenceSlot, tokens: number): void;
+  reserve(sequence: SequenceSlot, tokens: number, chunk?: number): void;
   /**
    * Makes room for `tokens` tokens at the end of every row and gives them the positions
    * nextPosition …; the forward pass writes their keys and values. Throws `out-of-blocks` and
@@ -152,7 +229,7 @@ export interface CacheManager {
    * blocks are rewritten out of place: throws `out-of-blocks`, changing nothing, without room for
    * that. Call it after the encoder that made `keep` was submitted.
    */
-  compact(encoder: Encoder, batch: KvBatch, keep: KeepSet): Promise<void>;
+  compact(encoder: Encoder, batch: KvBatch, keep: KeepSet, options?: CompactOptions): Promise<void>;
 
   /**
    * Everything the sequence holds (entries, positions, sums, window queries) as one versioned,
@@ -165,5 +242,7 @@ export interface CacheManager {
   readonly prefixes: PrefixIndex;
   sequenceStats(sequence: SequenceSlot): SequenceStats;
   stats(): CacheStats;
+  /** For each block of an arena a value of `blockUse`, for people to look at. */
+  blockUses?(arena: number): Uint8Array;
   dispose(): void;
 }

@@ -12,6 +12,7 @@
  * - `invalid-file`          any other file that is malformed, truncated or of another version
  * - `not-found`             a file, model or policy that does not exist
  * - `aborted`               the caller's AbortSignal fired
+ * - `deadline-exceeded`     the request's own time limit passed
  * - `disposed`              use after `dispose()`
  * - `device-lost`           the device went away
  * - `internal`              a broken invariant: a bug here, never the caller's fault
@@ -28,6 +29,7 @@ export type KvCacheErrorCode =
   | "invalid-file"
   | "not-found"
   | "aborted"
+  | "deadline-exceeded"
   | "disposed"
   | "device-lost"
   | "internal";

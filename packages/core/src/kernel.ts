@@ -53,6 +53,8 @@ export interface WgslDispatch {
 export interface WgslArena {
   readonly layout: BlockLayout;
   readonly numRows: number;
+  /** Slots of the longest row, at most. */
+  readonly longestRow: number;
   /**
    * u32 [numRows, 8]: begin and end in per-slot tables of the batch, row of the cache's tables, row
    * of the batch, index of the sequence in the batch, layer, head, sequence slot.

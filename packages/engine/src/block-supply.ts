@@ -1,4 +1,5 @@
 import type { CompressionLifecycle } from "./compression-lifecycle.ts";
+import type { Foresight } from "./foresight.ts";
 import { isOutOfBlocks, tooLargeForCache } from "./out-of-blocks.ts";
 import { firstShort, fits } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
@@ -17,14 +18,16 @@ export interface BlockSupply {
 
 export interface SupplyLimits {
   readonly maxSequences: number;
+  /** Undefined: whoever fits now is let in. */
+  readonly foresight: Foresight | undefined;
   /** Blocks per arena that admission leaves to those who decode. */
   readonly watermark: readonly number[];
 }
 
 export function createBlockSupply(
-  { runtime, roster, account, fail }: StepTools,
+  { runtime, roster, account, whileBusy, fail }: StepTools,
   lifecycle: CompressionLifecycle,
-  { maxSequences, watermark }: SupplyLimits,
+  { maxSequences, foresight, watermark }: SupplyLimits,
 ): BlockSupply {
   const { cache } = runtime;
 
@@ -32,7 +35,11 @@ export function createBlockSupply(
   const needed = (sequence: Sequence): readonly number[] =>
     isPromised(sequence)
       ? []
-      : cache.blocksToAppend(sequence.slot!, sequence.goal - sequence.cached);
+      : cache.blocksToAppend(
+          sequence.slot!,
+          sequence.goal - sequence.cached,
+          runtime.maxBatchTokens,
+        );
 
   /** The most urgent sequence without blocks for its next tokens. */
   function findShort(): Sequence | undefined {
@@ -51,6 +58,46 @@ export function createBlockSupply(
     return available.map((blocks, arena) => blocks - watermark[arena]!);
   }
 
+  /**
+   * Blocks per arena that a running sequence is expected to take beyond those it has (below 0: to
+   * give back) by its end.
+   */
+  function outlook(sequence: Sequence): number[] {
+    const atEnd = foresight!.atEnd(sequence);
+    const { slot, prefillOpen, reusedTokens } = sequence;
+    const held = account.forLengths(cache.sequenceStats(slot!).lengths);
+    if (!prefillOpen) return atEnd.map((blocks, arena) => Math.max(0, blocks - held[arena]!));
+    // Promised blocks are not available, those of others do not come free.
+    const promised = needsOf(sequence);
+    const shared = account.forTokens(reusedTokens);
+    return atEnd.map(
+      (blocks, arena) => blocks - (held[arena]! + promised[arena]! - shared[arena]!),
+    );
+  }
+
+  const needsOf = ({ slot, goal, cached }: Sequence) =>
+    cache.blocksToAppend(slot!, goal - cached, runtime.maxBatchTokens);
+
+  /** Whether there will be room for all who run and for one more, as far as can be foreseen. */
+  function hasFuture(head: Sequence): boolean {
+    const { running } = roster;
+    if (!foresight || running.length === 0) return true;
+    const left = account.available();
+    for (const sequence of running)
+      outlook(sequence).forEach((blocks, arena) => {
+        left[arena]! -= blocks;
+      });
+    const now = roster.blocksToAdmit(head);
+    const reused = account.forTokens(head.goal).map((blocks, arena) => blocks - now[arena]!);
+    // Shared blocks serve as long as nothing is evicted from them.
+    const spared = head.prefillOpen ? [] : reused;
+    const atEnd = foresight.atEnd(head);
+    return fits(
+      atEnd.map((blocks, arena) => Math.max(0, blocks - (spared[arena] ?? 0))),
+      left,
+    );
+  }
+
   const widthOf = (sequences: readonly Sequence[]) =>
     sequences.reduce((total, { width }) => total + width, 0);
 
@@ -61,6 +108,18 @@ export function createBlockSupply(
     return roster.numSlots + unforked + taken <= cache.maxSequences;
   }
 
+  /** Gives a sequence blocks of its own, which others make room for like for anything else. */
+  async function own(sequence: Sequence): Promise<void> {
+    while (roster.running.includes(sequence))
+      try {
+        return await whileBusy(() => runtime.ownBlocks(sequence));
+      } catch (error) {
+        const others = roster.running.filter((other) => other !== sequence);
+        if (isOutOfBlocks(error) && (roster.reclaimIdle() || roster.takeBack(others))) continue;
+        return fail(sequence, error);
+      }
+  }
+
   return {
     async makeRoom() {
       for (let short = findShort(); short; short = findShort()) {
@@ -69,11 +128,13 @@ export function createBlockSupply(
         if (roster.running.length > 1 && roster.takeBack(roster.running)) continue;
         if (roster.running.includes(short)) fail(short, tooLargeForCache(short, account.totals));
       }
+      for (const sequence of [...roster.running]) if (sequence.mustOwnBlocks) await own(sequence);
       for (const sequence of [...roster.running]) {
         // A decoding sequence takes its block in this step anyway, unless newcomers come before it.
         if (sequence.decoding ? roster.waiting.length === 0 : sequence.reserved) continue;
         try {
-          cache.reserve(sequence.slot!, sequence.goal - sequence.cached);
+          const tokens = sequence.goal - sequence.cached;
+          cache.reserve(sequence.slot!, tokens, runtime.maxBatchTokens);
           sequence.reserved = true;
         } catch (error) {
           // It outgrew what one sequence may hold: its own error, nobody else's.
@@ -87,14 +148,22 @@ export function createBlockSupply(
       while (!roster.relieved && roster.waiting.length > 0) {
         const head = roster.waiting[0]!;
         const { running } = roster;
-        if (running.length > 0 && widthOf(running) + head.width > maxSequences) return;
+        const lower = running.filter(({ priority }) => priority < head.priority);
+        if (running.length > 0 && widthOf(running) + head.width > maxSequences) {
+          if (lower.length === 0 || !roster.takeBack(lower)) return;
+          continue;
+        }
         try {
           if (!hasSlots(head) || !fits(roster.blocksToAdmit(head), spare()))
             throw tooLargeForCache(head, account.totals);
+          if (lower.length === 0 && !hasFuture(head)) {
+            if (roster.reclaimIdle(head)) continue;
+            return;
+          }
           roster.admit(head);
         } catch (error) {
           if (!isOutOfBlocks(error)) fail(head, error);
-          else if (!roster.reclaimIdle(head)) {
+          else if (!roster.reclaimIdle(head) && !roster.takeBack(lower)) {
             if (running.length > 0) return;
             fail(head, error);
           }

@@ -31,6 +31,7 @@ function choose(ids: readonly number[], options: Partial<ChoiceOptions> = {}) {
     maxTokens: 100,
     minTokens: 0,
     grammar: undefined,
+    captures: false,
     promptScores: undefined,
     logprobs: undefined,
     ...options,

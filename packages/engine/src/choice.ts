@@ -29,6 +29,8 @@ export interface ChoiceOptions {
   /** Stop strings and ids do not count before. */
   readonly minTokens: number;
   readonly grammar: TokenGrammar | undefined;
+  /** Whether the prompt's cache is wanted instead of tokens. */
+  readonly captures: boolean;
   /** Where this choice's prompt is scored. */
   readonly promptScores: PromptScores | undefined;
   /** Undefined: no logprobs; otherwise how many alternatives each token reports. */
@@ -60,6 +62,20 @@ export class Choice {
 
   get promptScores(): PromptScores | undefined {
     return this.#options.promptScores;
+  }
+
+  get captures(): boolean {
+    return this.#options.captures;
+  }
+
+  get maxTokens(): number {
+    return this.#options.maxTokens;
+  }
+
+  /** Whether nothing but `maxTokens` can end it. */
+  get runsToTheEnd(): boolean {
+    const { stopIds, stopStrings, grammar } = this.#options;
+    return stopIds.size === 0 && stopStrings.length === 0 && grammar === undefined;
   }
 
   /** The token that was chosen last. */

@@ -1,10 +1,14 @@
 import {
+  assert,
   type BudgetTarget,
   type CacheManager,
   type CompressionPhase,
+  type Encoder,
   type EvictionPolicy,
+  type KvBatch,
   sum,
 } from "@kvcache/core";
+import { scaleSums } from "@kvcache/kernels";
 import { recordCompression } from "./compression.ts";
 import { type ReplayTools, runReplay } from "./replay.ts";
 import type { Sequence } from "./sequence.ts";
@@ -24,6 +28,10 @@ export interface CompressionRequest {
  * One compression event over sequences of one policy: all their rows in one batch, then compaction.
  * Either all of them are compressed or none (`out-of-blocks` without room to copy shared blocks;
  * whatever a policy part throws for a target it cannot reach).
+ *
+ * A sequence that gathered no sums yet may score in blocks that it shares: whoever shares them has
+ * gathered none either, so their side buffers are scratch paper, and what is kept is moved out of
+ * them. Two such sequences must not stand in one event: they might share the paper.
  */
 export async function compressSequences(
   tools: CompressionTools,
@@ -43,7 +51,8 @@ export async function compressSequences(
   for (const sequence of sequences) {
     const { replay } = sequence.plan;
     if (replay) await runReplay(sequence, replay, phase, tools);
-    if (!sequence.plan.sharesBlocks) cache.unshare(sequence.slot!);
+    // A transform changes kept entries where they are.
+    if (policy.transform || sequence.sums === "shared") cache.unshare(sequence.slot!);
   }
 
   const slots = sequences.map(({ slot }) => slot!);
@@ -54,9 +63,14 @@ export async function compressSequences(
     model: view,
   });
   const encoder = session.encoder();
+  const sums = sequences[0]?.plan.sums;
+  const begins = sums !== undefined && sequences.some((sequence) => sequence.sums === "none");
+  assert(!begins || sequences.length === 1, "Sequences begin to gather sums one by one.");
+  if (begins) clearSums(encoder, batch, sums.powers);
   const { keep } = recordCompression(encoder, batch, policy, target);
   await encoder.submit();
-  await cache.compact(encoder, batch, keep);
+  await cache.compact(encoder, batch, keep, { unshare: sums !== undefined });
+  if (sums) for (const sequence of sequences) sequence.sums = "own";
 
   sequences.forEach((sequence, i) => {
     renumber(cache, sequence.slot!, policy);
@@ -79,6 +93,11 @@ export async function compressSequences(
       milliseconds: performance.now() - began,
     });
   });
+}
+
+/** The side buffers of a sequence that begins to gather hold what others left there. */
+export function clearSums(encoder: Encoder, batch: KvBatch, powers: readonly (1 | 2)[]): void {
+  for (const power of powers) encoder.run(scaleSums, { batch, power, factor: 0 });
 }
 
 /** A transform that moved the kept entries to other positions says where the sequence goes on. */

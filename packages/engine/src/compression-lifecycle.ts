@@ -74,13 +74,19 @@ export function createCompressionLifecycle(tools: StepTools): CompressionLifecyc
   };
 }
 
-/** Groups of sequences that can be compressed in one batch: the same policy object and target. */
+/**
+ * Groups of sequences that can be compressed in one batch: the same policy object and target. Who
+ * begins to gather attention sums is compressed alone.
+ */
 function byPlan(sequences: readonly Sequence[]): Sequence[][] {
   const groups: Sequence[][] = [];
   for (const sequence of sequences) {
     const { policy, target } = sequence.plan;
+    const begins = (one: Sequence) => one.plan.sums !== undefined && one.sums === "none";
     const group = groups.find(
       ([first]) =>
+        !begins(first!) &&
+        !begins(sequence) &&
         first!.plan.policy === policy &&
         JSON.stringify(first!.plan.target) === JSON.stringify(target),
     );

@@ -22,6 +22,8 @@ export interface EngineStats extends Readonly<EngineCounters> {
   readonly running: number;
   /** Sessions between two turns that hold cache. */
   readonly idle: number;
+  /** Of sequences that wait for their blocks, compressed. */
+  readonly swappedBytes: number;
   readonly cache: CacheStats;
   /** Kernels that ran on the host for want of an implementation, by name. */
   readonly fallbacks: ReadonlyMap<string, number>;

@@ -1,11 +1,15 @@
-import { type CachePlan, KvCacheError } from "@kvcache/core";
+import { type CachePlan, KvCacheError, type SwapSpace } from "@kvcache/core";
 import { checkSamplingParams } from "@kvcache/decoder";
 import { createBlockAccount } from "./block-account.ts";
+import { type CapturedCache, restoreSequence } from "./captured-cache.ts";
 import { Choice } from "./choice.ts";
+import { createChunkPace } from "./chunk-pace.ts";
 import { createCounters, type EngineStats } from "./engine-stats.ts";
 import { type Explanation, explainPlan } from "./explain.ts";
+import { createForesight } from "./foresight.ts";
 import { Generation, type GenerationStream } from "./generation.ts";
-import { createPrefixReuse, noPrefixReuse } from "./prefix-reuse.ts";
+import type { KvUsage, Usage } from "./generation-event.ts";
+import { createPrefixReuse, noPrefixReuse, ropeClass } from "./prefix-reuse.ts";
 import { PromptScores } from "./prompt-scores.ts";
 import { type GenerationRequest, type ResolvedRequest, resolveRequest } from "./request.ts";
 import { Roster } from "./roster.ts";
@@ -13,11 +17,14 @@ import { openRuntime, type RuntimeOptions } from "./runtime.ts";
 import { Sequence } from "./sequence.ts";
 import { createServingLoop } from "./serving-loop.ts";
 import { reusableTokens, type Session, SessionState } from "./session.ts";
+import { createMemorySwap } from "./swap-space.ts";
 
 export interface EngineOptions extends Omit<RuntimeOptions, "maxBatchTokens"> {
   readonly scheduler?: SchedulerOptions;
   /** Whether prompts start from cached prefixes of earlier ones. Default true. */
   readonly prefixCache?: boolean;
+  /** Where compressed sequences wait that lost their blocks. Default: 1 GiB of memory. */
+  readonly swap?: SwapSpace;
 }
 
 export interface SchedulerOptions {
@@ -27,6 +34,16 @@ export interface SchedulerOptions {
   readonly maxSequences?: number;
   /** Fraction of the blocks that admission leaves to those who decode. Default 0.01. */
   readonly watermark?: number;
+  /**
+   * Whether a request waits until there is room for what it and those who run are expected to hold
+   * at their ends, after compression. Otherwise it runs as soon as its prompt fits. Default true.
+   */
+  readonly foresight?: boolean;
+  /**
+   * How many times longer than without prompts the gap between two tokens of an answer may be while
+   * prompts are read. Default 2.
+   */
+  readonly maxStall?: number;
 }
 
 export interface Engine {
@@ -36,6 +53,11 @@ export interface Engine {
    * `result` and the iteration.
    */
   generate(request: GenerationRequest): GenerationStream;
+  /**
+   * Reads a prompt, compresses it as the plan says and gives its cache, which requests can start
+   * `from`: here, after a restart, on another machine. Rejects like `generate`.
+   */
+  capture(request: CaptureRequest): Promise<Capture>;
   /** A conversation whose cache is kept between its turns, as long as there is room. */
   openSession(): Session;
   /** What a plan would do here, for people and programs. Throws like `generate`. */
@@ -45,22 +67,35 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
+export type CaptureRequest = Pick<
+  GenerationRequest,
+  "prompt" | "plan" | "signal" | "timeout" | "priority" | "cacheSalt"
+>;
+
+export interface Capture extends CapturedCache {
+  readonly usage: Usage;
+  readonly kv: KvUsage;
+}
+
 /** Loads a model on a backend and serves it. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const { scheduler = {}, prefixCache = true, load } = options;
-  const { maxBatchTokens = 512, watermark = 0.01 } = scheduler;
+  const { maxBatchTokens = 512, watermark = 0.01, foresight = true, maxStall = 2 } = scheduler;
+  const { swap = createMemorySwap(2 ** 30) } = options;
   const { cache, model } = options;
   const maxSequences = scheduler.maxSequences ?? Math.min(cache.maxSequences, maxBatchTokens);
-  checkScheduler(maxSequences, maxBatchTokens, cache.maxSequences, watermark);
+  checkScheduler(maxSequences, maxBatchTokens, cache.maxSequences, watermark, maxStall);
 
   const runtime = await openRuntime({ ...options, maxBatchTokens });
-  const account = createBlockAccount(cache);
+  const account = createBlockAccount(cache, maxBatchTokens);
   const counters = createCounters();
   const namespace = `${model.fingerprint}:${load?.weightFormat ?? "default"}`;
   const prefixes = prefixCache
     ? createPrefixReuse({ cache, graph: model.graph, namespace })
     : noPrefixReuse;
-  const roster = new Roster({ cache, account, prefixes, counters, trace: runtime.trace });
+  const { trace } = runtime;
+  const shared = { cache, account, prefixes, counters, maxBatchTokens };
+  const roster = new Roster({ ...shared, swap, trace });
   const shortestWindow = Math.min(
     ...cache.layout.slidingWindow.map((window) => window ?? Number.POSITIVE_INFINITY),
   );
@@ -77,6 +112,11 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     prefixes,
     counters,
     maxSequences,
+    originOf: (sequence) => originOf(sequence),
+    foresight: foresight ? createForesight(cache.layout, account) : undefined,
+    pace: Number.isFinite(maxStall)
+      ? createChunkPace(maxStall, cache.layout.arenas[0]!.blockSize)
+      : undefined,
     watermark: account.totals.map((blocks) => Math.ceil(blocks * watermark)),
     nextId,
   });
@@ -85,7 +125,22 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     if (disposed) throw new KvCacheError("disposed", "This engine was disposed.");
   };
 
-  function generate(request: GenerationRequest): GenerationStream {
+  const originOf = ({ promptLength }: Sequence) => ({
+    model: namespace,
+    ropeClass: ropeClass(model.graph.ropes, promptLength),
+  });
+
+  const generate = (request: GenerationRequest): GenerationStream => begin(request, false).stream;
+
+  async function capture(request: CaptureRequest): Promise<Capture> {
+    const generation = begin({ ...request, maxTokens: 1 }, true);
+    const { usage, kv } = await generation.result;
+    const { captured } = generation;
+    if (captured) return { ...captured, usage, kv };
+    throw new KvCacheError("aborted", "The capture was aborted.");
+  }
+
+  function begin(request: GenerationRequest, captures: boolean): Generation {
     checkAlive();
     const sampling = checkSamplingParams(request.sampling ?? { temperature: 0 });
     const resolved = resolveRequest(request, runtime, account);
@@ -108,13 +163,20 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
           promptIds: ids,
           decoder,
           grammar,
+          captures,
           logprobs,
           promptScores: scored ? new PromptScores(ids, promptLogprobs) : undefined,
         }),
       );
     }
     session?.begin(resolved.plan.fingerprint, resolved.cacheSalt);
-    for (const sequence of sequencesOf(resolved, generation, session)) roster.wait(sequence);
+    const sequences = sequencesOf(resolved, generation, session);
+    if (request.from)
+      for (const sequence of sequences) restoreSequence(sequence, request.from, originOf(sequence));
+    for (const sequence of sequences) {
+      runtime.trace?.write({ type: "queue", sequence: sequence.id, tokens: ids.length });
+      roster.wait(sequence);
+    }
 
     alive.add(generation);
     request.signal?.addEventListener("abort", abort, { once: true });
@@ -125,12 +187,12 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     generation.result.then(settled, settled);
     if (request.signal?.aborted) abort();
     else loop.start();
-    return generation.stream;
+    return generation;
   }
 
   /** One sequence for all choices where they can fork from it, else one for each. */
   function sequencesOf(
-    { plan, priority, cacheSalt, ids, compressAfter, n }: ResolvedRequest,
+    { plan, priority, cacheSalt, ids, compressAfter, n, pin, deadline }: ResolvedRequest,
     generation: Generation,
     session: SessionState | undefined,
   ): Sequence[] {
@@ -142,6 +204,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       sequence.arrival = numArrivals++;
       sequence.priority = priority;
       sequence.choice = choice;
+      sequence.pin = pin;
+      sequence.deadline = deadline;
       sequence.width = forks ? n : 1;
       const kept = session?.sequence ? reusableTokens(sequence, ids, shortestWindow) : 0;
       sequence.beginTurn(ids, compressAfter, kept);
@@ -174,6 +238,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
   return Object.freeze<Engine>({
     generate,
+    capture,
     openSession() {
       checkAlive();
       const session = new SessionState(nextId(), closeSession);
@@ -191,6 +256,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       waiting: roster.waiting.length,
       running: roster.running.length,
       idle: roster.idle.length,
+      swappedBytes: swap.bytes,
       cache: cache.stats(),
       fallbacks: runtime.fallbacks(),
     }),
@@ -214,6 +280,7 @@ function checkScheduler(
   maxBatchTokens: number,
   slots: number,
   watermark: number,
+  maxStall: number,
 ): void {
   if (!(Number.isSafeInteger(maxSequences) && maxSequences >= 1 && maxSequences <= slots))
     throw new KvCacheError(
@@ -227,6 +294,11 @@ function checkScheduler(
       `A step of ${maxBatchTokens} tokens cannot feed ${maxSequences} sequences.`,
       { value: maxBatchTokens, remedy: "Raise maxBatchTokens, or lower maxSequences." },
     );
+  if (!(maxStall > 1))
+    throw new KvCacheError("invalid-argument", `maxStall must be above 1, got ${maxStall}.`, {
+      value: maxStall,
+      remedy: "Use Infinity to read prompts as fast as possible.",
+    });
   if (!(watermark >= 0 && watermark < 1))
     throw new KvCacheError("invalid-argument", `watermark must be in [0, 1), got ${watermark}.`, {
       value: watermark,

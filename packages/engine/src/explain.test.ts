@@ -37,7 +37,7 @@ it("traces what was kept where, in lines that JSON can carry", async () => {
   const engine = await createEngine({ ...createWorld(), trace });
   await engine.generate({ prompt: promptOf(1, 20), maxTokens: 3, plan: testPlan(6) }).result;
   expect(events.map(({ type }) => type).join(" ")).toBe(
-    "start admit step compress step step finish",
+    "start queue admit step compress step step finish",
   );
   expect(JSON.parse(JSON.stringify(events))).toEqual(events);
   const compress = events.find((event) => event.type === "compress")!;

@@ -32,7 +32,7 @@ export interface Explanation {
 /** Explains a plan for a prompt of `promptTokens` tokens. Throws what checking the plan throws. */
 export function explainPlan(plan: CachePlan, runtime: Runtime, promptTokens = 4096): Explanation {
   const { cache, backend } = runtime;
-  const { policy, target, sharesBlocks } = runtime.planOf(plan);
+  const { policy, target, sharesPrompt } = runtime.planOf(plan);
   const { layout } = cache;
   const rows = numRows(layout.shape);
   const owned = layout.layerMap.filter((owner, layer) => owner === layer).length;
@@ -77,7 +77,7 @@ export function explainPlan(plan: CachePlan, runtime: Runtime, promptTokens = 40
     : [`Nothing is evicted: a prompt of ${promptTokens} tokens takes ${bytesBefore} bytes.`];
   lines.push(`Signals: ${signals.join(", ") || "none"} (${backend.description}).`);
   lines.push(
-    sharesBlocks
+    sharesPrompt
       ? "Prompts share cached prefixes."
       : "Prompts share no cached prefixes: their signals belong to one sequence.",
   );
@@ -90,7 +90,7 @@ export function explainPlan(plan: CachePlan, runtime: Runtime, promptTokens = 40
     paper: policy?.paper,
     signals,
     moments,
-    sharesPrefixes: sharesBlocks,
+    sharesPrefixes: sharesPrompt,
     promptTokens,
     keptTokens,
     bytesBefore,

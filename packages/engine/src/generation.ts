@@ -1,3 +1,4 @@
+import type { CapturedCache } from "./captured-cache.ts";
 import type { Choice } from "./choice.ts";
 import { EventQueue } from "./event-queue.ts";
 import type {
@@ -17,6 +18,8 @@ export interface GenerationStream extends AsyncIterable<GenerationEvent> {
    * undefined unless the request asked for it.
    */
   readonly promptLogprobs: readonly (PromptLogprob | undefined)[] | undefined;
+  /** Prompt tokens that were found in the cache; known when the first event comes. */
+  readonly cachedTokens: number;
 }
 
 /** The engine's side of one request: its events, its result and whether it still wants to run. */
@@ -26,6 +29,10 @@ export class Generation {
   readonly submittedAt = performance.now();
   /** By index. */
   readonly choices: Choice[] = [];
+  /** The prompt's cache, where that is what was asked for. */
+  captured: CapturedCache | undefined;
+  /** Prompt tokens that were found in the cache when it was admitted. */
+  cachedTokens = 0;
   /** When it was admitted for the first time. */
   startedAt: number | undefined;
   readonly #promptTokens: number;
@@ -48,8 +55,15 @@ export class Generation {
 
   get stream(): GenerationStream {
     const { events, result } = this;
-    const promptLogprobs = this.choices[0]?.promptScores?.logprobs;
-    return { result, promptLogprobs, [Symbol.asyncIterator]: () => events[Symbol.asyncIterator]() };
+    const cachedTokens = () => this.cachedTokens;
+    return {
+      result,
+      promptLogprobs: this.choices[0]?.promptScores?.logprobs,
+      get cachedTokens() {
+        return cachedTokens();
+      },
+      [Symbol.asyncIterator]: () => events[Symbol.asyncIterator](),
+    };
   }
 
   end(choice: Choice, finishReason: FinishReason, kv: KvUsage, cachedTokens: number): void {

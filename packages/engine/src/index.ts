@@ -1,5 +1,13 @@
+export type { CapturedCache, CapturedState } from "./captured-cache.ts";
 export { type RecordedCompression, recordCompression } from "./compression.ts";
-export { createEngine, type Engine, type EngineOptions, type SchedulerOptions } from "./engine.ts";
+export {
+  type Capture,
+  type CaptureRequest,
+  createEngine,
+  type Engine,
+  type EngineOptions,
+  type SchedulerOptions,
+} from "./engine.ts";
 export type { EngineCounters, EngineStats } from "./engine-stats.ts";
 export type { Explanation } from "./explain.ts";
 export type { GenerationStream } from "./generation.ts";
@@ -20,4 +28,5 @@ export type { ChatPrompt, GenerationRequest, StopConditions } from "./request.ts
 export { createRunner, type OpenOptions, type Runner, type SequenceRunner } from "./runner.ts";
 export type { Runtime, RuntimeOptions, ServedModel } from "./runtime.ts";
 export type { Session } from "./session.ts";
+export { createMemorySwap } from "./swap-space.ts";
 export { TRACE_VERSION, type TraceEvent, type TraceOptions } from "./trace.ts";

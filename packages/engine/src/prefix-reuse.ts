@@ -21,8 +21,11 @@ export interface PrefixReuse {
   reusable(sequence: Sequence): number;
   /** Fills the empty slot from the index. */
   adopt(sequence: Sequence, slot: SequenceSlot): AdoptedPrefix;
-  /** Offers the whole blocks of an uncompressed sequence. */
-  publish(sequence: Sequence): void;
+  /**
+   * Offers the whole blocks of an uncompressed sequence; `last` says that no pass of it will write
+   * to them any more.
+   */
+  publish(sequence: Sequence, last: boolean): void;
   /** Offers a prefix that was just compressed, to requests with the same prefix and plan. */
   publishCompressed(sequence: Sequence): void;
 }
@@ -36,8 +39,9 @@ export interface PrefixReuseOptions {
 
 /**
  * A hit stops at least the observation window before the point where the prompt is compressed (the
- * scorer must see these queries) and before the last token (somebody must give logits). Sequences
- * that gather attention sums share nothing: their sums would be another prompt's.
+ * scorer must see these queries) and before the last token (somebody must give logits). Plans that
+ * gather something from a prompt's tokens start from no uncompressed prefix; a compressed one serves
+ * them where they will not be compressed again.
  */
 export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOptions): PrefixReuse {
   const windows = cache.layout.slidingWindow.filter((window) => window !== undefined);
@@ -55,31 +59,30 @@ export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOption
   const limitOf = ({ plan, prefillOpen, compressAfter, promptLength }: Sequence): number =>
     (prefillOpen ? compressAfter : promptLength) - Math.max(1, plan.window);
 
-  /** Whether the compressed entry is as good as one's own: later compressions need the window. */
-  const wantsCompressed = ({
-    plan,
-    prefillOpen,
-    compressAfter,
-    promptLength,
-  }: Sequence): boolean => {
+  /**
+   * Whether the compressed entry is as good as one's own: later compressions need the window, and
+   * what was gathered from the prompt.
+   */
+  const wantsCompressed = (sequence: Sequence): boolean => {
+    const { plan, prefillOpen, compressAfter, promptLength, session } = sequence;
     const { interval, pressure } = plan.policy?.trigger ?? {};
-    const laterOnes = interval !== undefined || pressure === true;
+    const laterOnes = interval !== undefined || pressure === true || session !== undefined;
     return (
       prefillOpen &&
       compressAfter < promptLength &&
-      (!laterOnes || promptLength - compressAfter >= plan.window)
+      (!laterOnes || (plan.sharesPrompt && promptLength - compressAfter >= plan.window))
     );
   };
 
   return Object.freeze({
     reusable(sequence: Sequence): number {
       const limit = limitOf(sequence);
-      if (!sequence.plan.sharesBlocks || scoresPrompt(sequence) || limit <= 0) return 0;
+      if (!sequence.plan.sharesPrompt || scoresPrompt(sequence) || limit <= 0) return 0;
       return cache.prefixes.lookup(keyOf(sequence, sequence.promptLength), limit);
     },
 
     adopt(sequence: Sequence, slot: SequenceSlot): AdoptedPrefix {
-      if (!sequence.plan.sharesBlocks || scoresPrompt(sequence)) return nothing;
+      if (scoresPrompt(sequence)) return nothing;
       const { compressAfter: tokens, promptLength, plan } = sequence;
       if (
         wantsCompressed(sequence) &&
@@ -88,29 +91,35 @@ export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOption
         const { lengths } = cache.sequenceStats(slot);
         const entriesBefore = tokens * lengths.length;
         const entriesAfter = sum(lengths);
+        if (plan.sums) sequence.sums = "shared";
         return { tokens, compression: { phase: "prefill", tokens, entriesBefore, entriesAfter } };
       }
       const limit = limitOf(sequence);
-      if (limit <= 0) return nothing;
+      if (limit <= 0 || !plan.sharesPrompt) return nothing;
       return { tokens: cache.prefixes.adopt(slot, keyOf(sequence, promptLength), limit) };
     },
 
-    publish(sequence: Sequence): void {
-      const { plan, slot, cached, promptLength } = sequence;
-      if (slot === undefined || !plan.sharesBlocks || sequence.compressed) return;
+    publish(sequence: Sequence, last: boolean): void {
+      const { slot, cached, promptLength, compressed, sums } = sequence;
+      // Whose sums live in its blocks must not share them.
+      if (slot === undefined || compressed || (sums !== "none" && !last)) return;
       // Generated tokens were rotated for their own length, which only some RoPE kinds notice.
       const sameRope = ropeClass(graph.ropes, cached) === ropeClass(graph.ropes, promptLength);
       const tokens = sameRope ? cached : Math.min(cached, promptLength);
       // Sliding-window layers have given their first blocks back by then.
-      if (tokens <= publishable) cache.prefixes.publish(slot, keyOf(sequence, tokens), tokens);
+      if (tokens <= publishable)
+        cache.prefixes.publish(slot, keyOf(sequence, tokens), tokens, sequence.pin);
     },
 
     publishCompressed(sequence: Sequence): void {
       const { plan, slot, cached, promptLength, compressAfter, compressed } = sequence;
-      if (slot === undefined || !plan.sharesBlocks || cached !== compressAfter) return;
-      // Where nothing was evicted, others start from the uncompressed prefix.
-      if (compressed && cached < promptLength)
-        cache.prefixes.publishCompressed(slot, keyOf(sequence, cached), plan.fingerprint);
+      if (slot === undefined || cached !== compressAfter) return;
+      // Where nothing was evicted, others start from the uncompressed prefix; and with the question
+      // in it, nobody else will ask for it.
+      if (!compressed || cached === promptLength) return;
+      const pinned = sequence.pin && sequence.pin.tokens >= cached ? sequence.pin : undefined;
+      cache.prefixes.publishCompressed(slot, keyOf(sequence, cached), plan.fingerprint, pinned);
+      if (plan.sums) sequence.sums = "shared";
     },
   });
 }
@@ -129,7 +138,7 @@ export const noPrefixReuse: PrefixReuse = Object.freeze({
 });
 
 /** Prompts of one class rotate equal positions alike: only dynamic NTK and longrope tell lengths apart. */
-function ropeClass(ropes: readonly RopeParameters[], length: number): string {
+export function ropeClass(ropes: readonly RopeParameters[], length: number): string {
   return ropes
     .map(({ scaling, maxPositions }) =>
       scaling.type === "dynamic"

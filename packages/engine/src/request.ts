@@ -1,4 +1,4 @@
-import { type CachePlan, KvCacheError, type RopeParameters } from "@kvcache/core";
+import { type CachePlan, KvCacheError, type PrefixPin, type RopeParameters } from "@kvcache/core";
 import type {
   ChatMessage,
   ChatTemplateOptions,
@@ -6,6 +6,7 @@ import type {
   TokenGrammar,
 } from "@kvcache/decoder";
 import type { BlockAccount } from "./block-account.ts";
+import type { CapturedCache } from "./captured-cache.ts";
 import { type Runtime, tokenizerOf } from "./runtime.ts";
 import { fits } from "./scheduler.ts";
 import type { SequencePlan } from "./sequence-plan.ts";
@@ -46,7 +47,9 @@ export interface GenerationRequest {
   /** Keeps the cache of its earlier turns. */
   readonly session?: Session;
   readonly signal?: AbortSignal;
-  /** Higher runs first. Default 0. */
+  /** Milliseconds after which it is rejected with `deadline-exceeded`, wherever it stands then. */
+  readonly timeout?: number;
+  /** Higher runs first, and takes the place of lower ones. Default 0. */
   readonly priority?: number;
   /** Reports each token's log-probability and this many of the likeliest alternatives. */
   readonly logprobs?: number;
@@ -59,6 +62,10 @@ export interface GenerationRequest {
   readonly n?: number;
   /** Requests share cached prefixes only with requests of the same salt. */
   readonly cacheSalt?: string;
+  /** Starts behind this cache of the prompt's first tokens, made by `capture` with the same plan. */
+  readonly from?: CapturedCache;
+  /** Asks that the prompt, or its first tokens, stay cached longer than others. */
+  readonly pin?: PrefixPin;
 }
 
 /** A request that was checked and tokenized. */
@@ -73,6 +80,9 @@ export interface ResolvedRequest {
   readonly priority: number;
   readonly n: number;
   readonly cacheSalt: string;
+  readonly pin: PrefixPin | undefined;
+  /** As `performance.now()` tells. */
+  readonly deadline: number;
 }
 
 /**
@@ -94,6 +104,15 @@ export function resolveRequest(
       value: n,
       remedy: "Leave n out, or the session.",
     });
+  if (request.from && (request.session || request.promptLogprobs !== undefined))
+    throw new KvCacheError(
+      "invalid-argument",
+      "from needs a request without a session or scores.",
+      {
+        value: "from",
+        remedy: "Leave session and promptLogprobs out, or from.",
+      },
+    );
   if (request.logprobs !== undefined) count("logprobs", request.logprobs, 0);
   if (request.promptLogprobs !== undefined) {
     count("promptLogprobs", request.promptLogprobs, 0);
@@ -140,6 +159,8 @@ export function resolveRequest(
     priority,
     n,
     cacheSalt: request.cacheSalt ?? "",
+    pin: checkPin(request.pin),
+    deadline: deadlineOf(request),
   };
 }
 
@@ -212,6 +233,25 @@ const tooLong = (prompt: number, maxTokens: number, context: number) =>
     `A prompt of ${prompt} tokens and ${maxTokens} new ones exceed the context of ${context}.`,
     { value: prompt + maxTokens, remedy: "Shorten the prompt or lower maxTokens." },
   );
+
+function deadlineOf({ timeout }: GenerationRequest): number {
+  if (timeout === undefined) return Number.POSITIVE_INFINITY;
+  if (timeout > 0) return performance.now() + timeout;
+  throw new KvCacheError("invalid-argument", `timeout must be positive, got ${timeout}.`, {
+    value: timeout,
+  });
+}
+
+function checkPin(pin: PrefixPin | undefined): PrefixPin | undefined {
+  if (!pin) return undefined;
+  count("pin.tokens", pin.tokens, 1);
+  if (pin.milliseconds > 0 && Number.isFinite(pin.milliseconds)) return pin;
+  throw new KvCacheError(
+    "invalid-argument",
+    `pin.milliseconds must be positive and finite, got ${pin.milliseconds}.`,
+    { value: pin.milliseconds },
+  );
+}
 
 /** Sampling would find this out in the middle of an answer. */
 function checkBias({ logitBias = {} }: SamplingParams = {}, vocabSize: number): void {

@@ -1,9 +1,9 @@
-import { assert, type CacheManager, type SequenceSlot, sum } from "@kvcache/core";
+import { assert, type CacheManager, KvCacheError, type SwapSpace, sum } from "@kvcache/core";
 import type { BlockAccount } from "./block-account.ts";
 import type { EngineCounters } from "./engine-stats.ts";
 import type { KvUsage } from "./generation-event.ts";
 import type { PrefixReuse } from "./prefix-reuse.ts";
-import { byUrgency, leastUrgent } from "./scheduler.ts";
+import { byUrgency } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import type { Trace } from "./trace.ts";
 
@@ -13,6 +13,9 @@ export interface RosterTools {
   readonly prefixes: PrefixReuse;
   readonly counters: EngineCounters;
   readonly trace: Trace | undefined;
+  readonly swap: SwapSpace;
+  /** Tokens that a sequence is fed at once at most. */
+  readonly maxBatchTokens: number;
 }
 
 /**
@@ -47,9 +50,9 @@ export class Roster {
 
   /** Blocks per arena that admitting a waiting sequence takes. */
   blocksToAdmit(sequence: Sequence): readonly number[] {
-    const { cache, account, prefixes } = this.#tools;
+    const { cache, account, prefixes, maxBatchTokens } = this.#tools;
     const { slot, swapped, cached, goal } = sequence;
-    if (slot !== undefined) return cache.blocksToAppend(slot, goal - cached);
+    if (slot !== undefined) return cache.blocksToAppend(slot, goal - cached, maxBatchTokens);
     if (swapped) {
       const back = account.forLengths(swapped.lengths);
       return account.forTokens(goal - cached).map((blocks, arena) => blocks + back[arena]!);
@@ -63,10 +66,10 @@ export class Roster {
    * sequence's goal. Throws `out-of-blocks` and changes nothing where that is impossible.
    */
   admit(sequence: Sequence): void {
-    const { cache, prefixes, trace, counters } = this.#tools;
+    const { cache, prefixes, trace, counters, maxBatchTokens } = this.#tools;
     const { swapped } = sequence;
     const held = sequence.slot;
-    const slot = held ?? (swapped ? cache.importSequence(swapped.bytes) : cache.open());
+    const slot = held ?? (swapped ? cache.importSequence(swapped.bytes.read()) : cache.open());
     let { cached, position } = sequence;
     try {
       if (cache.sequenceStats(slot).nextPosition > position) cache.truncate(slot, position);
@@ -74,7 +77,7 @@ export class Roster {
       const prefix = cached === 0 ? prefixes.adopt(sequence, slot) : undefined;
       if (prefix?.compression) goal = sequence.tokens.length;
       if (prefix) cached = prefix.tokens;
-      cache.reserve(slot, goal - cached);
+      cache.reserve(slot, goal - cached, maxBatchTokens);
       if (prefix) position = cache.sequenceStats(slot).nextPosition;
       if (prefix?.compression) sequence.compressedTo(prefix.compression, position);
     } catch (error) {
@@ -92,42 +95,62 @@ export class Roster {
       counters.promptTokens += sequence.promptLength;
       counters.cachedPromptTokens += cached;
     }
-    if (generation) generation.startedAt ??= performance.now();
+    if (generation && generation.startedAt === undefined) {
+      generation.startedAt = performance.now();
+      generation.cachedTokens = cached;
+    }
     trace?.write({
       type: "admit",
       sequence: sequence.id,
+      slot,
       tokens: sequence.tokens.length,
       reused: cached,
     });
   }
 
-  /** A copy of a running sequence, for another choice; where no block is left it waits its turn. */
+  /**
+   * A copy of a running sequence, for another choice; where no block is left it waits its turn.
+   * Throws `out-of-blocks` where it cannot even wait.
+   */
   fork(parent: Sequence, child: Sequence): void {
-    const { cache } = this.#tools;
+    const { cache, trace } = this.#tools;
+    const forked = { type: "fork", sequence: child.id, parent: parent.id } as const;
     const room = this.running.length < cache.maxSequences && this.numSlots < cache.maxSequences;
     const { slot, swapped } = parent;
     if (slot !== undefined && room) {
-      child.enter(cache.fork(slot), parent.cached, parent.position);
+      const own = cache.fork(slot);
+      child.enter(own, parent.cached, parent.position);
       this.running.push(child);
+      trace?.write({ ...forked, slot: own });
       return;
     }
-    if (slot === undefined && !swapped) child.leave();
-    else if (swapped) child.leave(swapped);
-    else if (parent.compressed) child.leave(this.#export(slot!));
-    else child.leave();
+    if (!parent.compressed) child.leave();
+    else {
+      const bytes = swapped?.bytes.read() ?? cache.exportSequence(slot!);
+      const lengths = swapped?.lengths ?? cache.sequenceStats(slot!).lengths;
+      const kept = this.#tools.swap.store(bytes);
+      if (!kept) throw swapIsFull(this.#tools.swap, bytes.length);
+      child.leave({ bytes: kept, lengths });
+    }
+    trace?.write(forked);
     this.wait(child);
   }
 
   /**
    * running or idle → without a slot. What was compressed is swapped out, for feeding its tokens
-   * again would keep others; the rest is fed again.
+   * again would keep others; the rest is fed again. False, and nothing happens, without room to
+   * swap.
    */
-  preempt(sequence: Sequence): void {
-    const { cache, counters, trace } = this.#tools;
+  preempt(sequence: Sequence): boolean {
+    const { cache, counters, trace, swap } = this.#tools;
     const { slot, compressed } = sequence;
     assert(slot !== undefined, `Sequence ${sequence.id} holds nothing to preempt.`);
     this.#notePeak(sequence);
-    sequence.leave(compressed ? this.#export(slot) : undefined);
+    if (compressed) {
+      const bytes = swap.store(cache.exportSequence(slot));
+      if (!bytes) return false;
+      sequence.leave({ bytes, lengths: cache.sequenceStats(slot).lengths });
+    } else sequence.leave();
     cache.close(slot);
     const by = compressed ? "swap" : "recompute";
     if (remove(this.running, sequence)) {
@@ -138,15 +161,16 @@ export class Roster {
       counters.idleReclaims++;
     }
     trace?.write({ type: "preempt", sequence: sequence.id, by });
+    return true;
   }
 
   /** Takes the slot of somebody who does not run right now; false where nobody has one. */
   reclaimIdle(except?: Sequence): boolean {
     const holding = this.waiting.filter(({ slot }) => slot !== undefined);
-    const victim = this.idle[0] ?? leastUrgent(holding.filter((other) => other !== except));
-    if (!victim) return false;
-    this.preempt(victim);
-    return true;
+    return (
+      this.idle.some((one) => this.preempt(one)) ||
+      this.#preemptOneOf(holding.filter((other) => other !== except))
+    );
   }
 
   /** What the sequence's cache holds now. */
@@ -166,11 +190,15 @@ export class Roster {
   /** Takes the slot of the least urgent candidate; somebody's who does not run comes first. */
   takeBack(candidates: readonly Sequence[]): boolean {
     if (this.reclaimIdle()) return true;
-    const victim = leastUrgent(candidates);
-    if (!victim) return false;
+    if (!this.#preemptOneOf(candidates)) return false;
     this.relieved = true;
-    this.preempt(victim);
     return true;
+  }
+
+  /** The least urgent that can go. */
+  #preemptOneOf(candidates: readonly Sequence[]): boolean {
+    const byNeed = [...candidates].sort((a, b) => byUrgency(b, a));
+    return byNeed.some((one) => this.preempt(one));
   }
 
   /** The end of a sequence, or of a session's turn: `rest` keeps its slot for the next one. */
@@ -192,17 +220,19 @@ export class Roster {
     }
   }
 
-  #export(slot: SequenceSlot) {
-    const { cache } = this.#tools;
-    return { bytes: cache.exportSequence(slot), lengths: cache.sequenceStats(slot).lengths };
-  }
-
   #notePeak(sequence: Sequence): void {
     if (sequence.slot === undefined) return;
     const { residentBytes } = this.#tools.cache.sequenceStats(sequence.slot);
     sequence.bytesPeak = Math.max(sequence.bytesPeak, residentBytes);
   }
 }
+
+const swapIsFull = ({ bytes, maxBytes }: SwapSpace, needed: number) =>
+  new KvCacheError(
+    "out-of-blocks",
+    `${needed} bytes do not fit the swap space: it holds ${bytes} of ${maxBytes}.`,
+    { value: needed, remedy: "Give the engine more swap space, or the cache more memory." },
+  );
 
 /** Removes an item in place; whether it was there. */
 function remove<T>(items: T[], item: T): boolean {

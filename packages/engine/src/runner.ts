@@ -86,6 +86,7 @@ function openSequence(
 
   /** Feeds `count` tokens of the log; returns logits of the last one or of all of them. */
   async function step(count: number, wanted: "last" | "all"): Promise<Float32Array> {
+    if (sequence.mustOwnBlocks) await runtime.ownBlocks(sequence);
     cache.append(sequence.slot!, count);
     const { logits, failures } = await runtime.forward([sequence.feed(count, wanted)]);
     if (failures.has(0)) throw failures.get(0);

@@ -12,7 +12,7 @@ import {
 } from "@kvcache/core";
 import type { ChatTokenizer, GenerationConfig } from "@kvcache/decoder";
 import { chatFrame } from "./chat-frame.ts";
-import { type CompressionRequest, compressSequences } from "./compress-sequences.ts";
+import { type CompressionRequest, clearSums, compressSequences } from "./compress-sequences.ts";
 import { createModelView } from "./model-view.ts";
 import { observePass } from "./observe-pass.ts";
 import { narrowReads, selectReads } from "./read-blocks.ts";
@@ -83,6 +83,11 @@ export interface Runtime {
   selectReads(sequences: readonly Sequence[]): Promise<void>;
   /** One compression event; see `compressSequences`. */
   compress(sequences: readonly Sequence[], request: CompressionRequest): Promise<void>;
+  /**
+   * Gives a sequence blocks of its own for the attention sums of its next pass, empty where it
+   * gathered none so far. Throws `out-of-blocks` and changes nothing without room for copies.
+   */
+  ownBlocks(sequence: Sequence): Promise<void>;
   encoder(): Encoder;
   /** What policies may know of the model. */
   readonly view: ModelView;
@@ -147,6 +152,18 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     },
     compress: (sequences: readonly Sequence[], request: CompressionRequest) =>
       compressSequences(tools, sequences, request),
+    async ownBlocks(sequence: Sequence) {
+      const { slot, sums, plan, cached } = sequence;
+      cache.unshare(slot!);
+      if (sums === "none" && cached > 0) {
+        const protect = { sinks: 0, recent: 0 };
+        const encoder = session.encoder();
+        const batch = cache.batch([slot!], { protect, phase: "decode" });
+        clearSums(encoder, batch, plan.sums?.powers ?? []);
+        await encoder.submit();
+      }
+      sequence.sums = "own";
+    },
     encoder: () => session.encoder(),
     fallbacks: () => session.fallbacks(),
     async dispose() {

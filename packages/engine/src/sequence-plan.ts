@@ -32,19 +32,28 @@ export interface SequencePlan {
   readonly chunkSignals: ReadonlySet<SignalKind>;
   /** Begins to observe a sequence; undefined where the scorer gathers nothing. */
   readonly createObserver: (() => Observer) | undefined;
-  /** What is gathered over a whole prompt belongs to one sequence, so its blocks are never shared. */
+  /** Powers of attention that the passes add up in the blocks themselves, and while what is fed. */
+  readonly sums:
+    | { readonly powers: readonly (1 | 2)[]; readonly phase: "all" | "decode" }
+    | undefined;
+  /** Nothing is gathered beside keys and values, so that sequences may share blocks at any time. */
   readonly sharesBlocks: boolean;
+  /** Nothing is gathered from a prompt, so that it may start from blocks that others filled. */
+  readonly sharesPrompt: boolean;
 }
 
 /** Signals that a sequence must have gathered over its whole prompt. */
-const perSequence: readonly SignalKind[] = [
-  "attentionSums",
+const ofWholePrompt: readonly SignalKind[] = [
   "queryStatistics",
   "chunkQueries",
   "hidden",
   "headOutputs",
   "replay",
 ];
+
+/** Flags of what a pass adds to the blocks themselves. */
+export const sumFlags =
+  signalFlag.sumAttention | signalFlag.sumSquaredAttention | signalFlag.maxAttention;
 
 /** What a plan can ask for, and of which model. */
 export interface PlanSources {
@@ -68,7 +77,7 @@ export function sequencePlan(
   const { shape } = cache.layout;
   if (plan.eviction) checkTapped(plan.eviction.policy, sources);
   const signals = sources.backend;
-  const windowSize = cache.host?.windowSize ?? Number.POSITIVE_INFINITY;
+  const { windowSize } = cache;
   const checked = validatePlan(plan, {
     shape,
     signals,
@@ -82,6 +91,7 @@ export function sequencePlan(
   let attentionBuffer: number | undefined;
   let window = 0;
   let replay: SequencePlan["replay"];
+  const powers = new Set<1 | 2>();
   const needs = policy ? signalsOf(policy) : [];
   const scorer = policy?.scorer;
   for (const signal of needs) {
@@ -93,6 +103,7 @@ export function sequencePlan(
       const flag = signal.power === 1 ? signalFlag.sumAttention : signalFlag.sumSquaredAttention;
       if (signal.phase === "all") prefillFlags |= flag;
       decodeFlags |= flag;
+      powers.add(signal.power);
       const buffer = signal.buffer ?? 0;
       if (attentionBuffer !== undefined && attentionBuffer !== buffer)
         throw new KvCacheError(
@@ -110,7 +121,11 @@ export function sequencePlan(
       { value: policy.readSelector.name },
     );
   if (policy?.transform?.nextPosition) checkRenumbering(policy, window, cache);
-  return Object.freeze({
+  const sharesPrompt =
+    !scorer?.createObserver &&
+    !needs.some(({ kind }) => ofWholePrompt.includes(kind)) &&
+    (prefillFlags & sumFlags) === 0;
+  return Object.freeze<SequencePlan>({
     plan: checked,
     policy,
     target: checked.eviction?.target,
@@ -124,8 +139,12 @@ export function sequencePlan(
       needs.map(({ kind }) => kind).filter((kind) => chunkSignals.includes(kind)),
     ),
     createObserver: scorer?.createObserver && (() => scorer.createObserver!(cache.layout)),
-    sharesBlocks:
-      !scorer?.createObserver && !needs.some((signal) => perSequence.includes(signal.kind)),
+    sums:
+      powers.size === 0
+        ? undefined
+        : { powers: [...powers], phase: (prefillFlags & sumFlags) === 0 ? "decode" : "all" },
+    sharesBlocks: sharesPrompt && powers.size === 0,
+    sharesPrompt,
   });
 }
 

@@ -1,9 +1,16 @@
-import { assert, type CompressionPhase, type Observer, type SequenceSlot } from "@kvcache/core";
+import {
+  assert,
+  type CompressionPhase,
+  type Observer,
+  type PrefixPin,
+  type SequenceSlot,
+  type SwappedBytes,
+} from "@kvcache/core";
 import type { Choice } from "./choice.ts";
 import type { Watched } from "./observe-pass.ts";
 import type { BlockReads } from "./read-blocks.ts";
 import type { Schedulable } from "./scheduler.ts";
-import type { SequencePlan } from "./sequence-plan.ts";
+import { type SequencePlan, sumFlags } from "./sequence-plan.ts";
 import type { SessionState } from "./session.ts";
 import type { Feed } from "./step-assembler.ts";
 import { TokenLog } from "./token-log.ts";
@@ -17,6 +24,14 @@ import { TokenLog } from "./token-log.ts";
  */
 export type SequenceState = "waiting" | "prefill" | "decode" | "idle" | "done";
 
+/**
+ * Where attention sums of a sequence stand.
+ * - `none`    nowhere yet: the side buffers of its blocks hold what others left there
+ * - `shared`  in blocks that others hold too: they may be read, not written
+ * - `own`     in blocks that nobody else holds
+ */
+export type SumsState = "none" | "shared" | "own";
+
 /** One line of a sequence's compression log. */
 export interface CompressionEvent {
   readonly phase: CompressionPhase;
@@ -29,7 +44,7 @@ export interface CompressionEvent {
 
 /** What a sequence swapped out needs to come back. */
 export interface SwappedOut {
-  readonly bytes: Uint8Array;
+  readonly bytes: SwappedBytes;
   /** Tokens per row, which say how many blocks it takes: [numRows]. */
   readonly lengths: Uint32Array;
 }
@@ -77,11 +92,19 @@ export class Sequence implements Schedulable {
   /** Choices that will fork from this sequence when its prompt ends, itself included. */
   width = 1;
 
+  /** What it is expected to hold at its end; see Foresight. */
+  foreseen: { readonly tokens: number; readonly blocks: readonly number[] } | undefined;
+  /** When its request gives up, as `performance.now()` tells. */
+  deadline = Number.POSITIVE_INFINITY;
+  /** How long what it publishes should outlive others. */
+  pin: PrefixPin | undefined;
+
   slot: SequenceSlot | undefined;
   swapped: SwappedOut | undefined;
   /** Whether blocks for everything up to `goal` are promised (of a prefill; decoding takes its chance). */
   reserved = false;
   bytesPeak = 0;
+  sums: SumsState = "none";
   /** Prompt tokens that this turn did not compute: from the prefix index or the session. */
   reusedTokens = 0;
   readonly compressions: CompressionEvent[] = [];
@@ -149,22 +172,42 @@ export class Sequence implements Schedulable {
     return this.cached >= this.promptLength && this.tokens.length - this.cached === 1;
   }
 
+  /** Whether its prompt is cached, compressed if that is due, and nobody wants a token of it. */
+  get captured(): boolean {
+    return (
+      this.choice?.captures === true && this.cached === this.promptLength && this.due === undefined
+    );
+  }
+
+  /** Whether a compression may still come that asks for what passes gather. */
+  get mayCompress(): boolean {
+    const { interval, pressure } = this.plan.policy?.trigger ?? {};
+    return (
+      this.prefillOpen ||
+      interval !== undefined ||
+      pressure === true ||
+      this.session !== undefined ||
+      this.#continues
+    );
+  }
+
   /** Signal flags of the tokens that are fed next. */
   get signalFlags(): number {
-    return this.cached < this.promptLength ? this.plan.prefillFlags : this.plan.decodeFlags;
+    const { plan, cached, promptLength } = this;
+    const flags = cached < promptLength ? plan.prefillFlags : plan.decodeFlags;
+    return this.mayCompress ? flags : flags & ~sumFlags;
+  }
+
+  /** Whether the next pass adds to sums in blocks that must be the sequence's own by then. */
+  get mustOwnBlocks(): boolean {
+    return this.sums !== "own" && (this.signalFlags & sumFlags) !== 0;
   }
 
   /** Who looks at the tokens that are fed next: nobody where no compression will ask for them. */
   get watched(): Watched | undefined {
-    const { plan, observer, profiler, prefillOpen } = this;
-    const { trigger, protect = { sinks: 0, recent: 0 } } = plan.policy ?? {};
-    const asked =
-      prefillOpen ||
-      trigger?.interval !== undefined ||
-      trigger?.pressure === true ||
-      this.session !== undefined ||
-      this.#continues;
-    if (!profiler && !(asked && observer?.observe)) return undefined;
+    const { plan, observer, profiler } = this;
+    const { protect = { sinks: 0, recent: 0 } } = plan.policy ?? {};
+    if (!profiler && !(this.mayCompress && observer?.observe)) return undefined;
     const phase = this.cached < this.promptLength ? "prefill" : "decode";
     return { observer, profiler, signals: plan.chunkSignals, protect, phase };
   }
@@ -189,8 +232,9 @@ export class Sequence implements Schedulable {
     this.tokens.append(ids.subarray(common), ids.length);
     if (kept === 0) {
       this.compressions.length = 0;
-      this.swapped = undefined;
+      this.#dropSwapped();
       this.readPartly = false;
+      this.sums = "none";
     }
     if (kept < this.cached) {
       this.position = kept;
@@ -204,7 +248,25 @@ export class Sequence implements Schedulable {
     this.prefillOpen = this.plan.policy?.trigger.prefill === true && lastCompressed < compressAfter;
     this.reserved = false;
     this.futileAt = -1;
+    this.foreseen = undefined;
     this.#state = "waiting";
+  }
+
+  /** Begins a turn behind `cached` tokens of its prompt, whose cache comes from elsewhere. */
+  restore(
+    swapped: SwappedOut,
+    cached: number,
+    position: number,
+    compression: CompressionEvent | undefined,
+  ): void {
+    this.swapped = swapped;
+    this.cached = cached;
+    this.position = position;
+    if (compression) {
+      this.compressions.push(compression);
+      this.prefillOpen = false;
+    }
+    if (this.plan.sums) this.sums = "own";
   }
 
   /** waiting → prefill: the sequence got a slot that already holds `cached` of its tokens. */
@@ -214,11 +276,14 @@ export class Sequence implements Schedulable {
     this.slot = slot;
     this.cached = cached;
     this.position = position;
-    this.swapped = undefined;
+    this.#dropSwapped();
   }
 
   /** The next `count` tokens as a share of a step. */
   feed(count: number, logits: Feed["logits"]): Feed {
+    // Nobody shares the blocks of a sequence that begins.
+    if (this.mustOwnBlocks && this.cached === 0) this.sums = "own";
+    assert(!this.mustOwnBlocks, `Sequence ${this.id} would add to sums in blocks it shares.`);
     const { watched, reads } = this;
     this.reads = undefined;
     if (reads) this.readPartly = true;
@@ -266,7 +331,12 @@ export class Sequence implements Schedulable {
     this.slot = undefined;
     this.swapped = swapped;
     this.reserved = false;
-    if (swapped) return;
+    if (swapped) {
+      // It comes back into blocks of its own.
+      if (this.sums === "shared") this.sums = "own";
+      return;
+    }
+    this.sums = "none";
     this.cached = this.position = 0;
     this.#observeAnew();
   }
@@ -278,6 +348,11 @@ export class Sequence implements Schedulable {
   finish(): void {
     this.#state = "done";
     this.slot = undefined;
+    this.#dropSwapped();
+  }
+
+  #dropSwapped(): void {
+    this.swapped?.bytes.release();
     this.swapped = undefined;
   }
 
@@ -285,6 +360,7 @@ export class Sequence implements Schedulable {
   fork(id: number): Sequence {
     const { arrival, priority, plan, cacheSalt } = this;
     const child = new Sequence({ id, arrival, priority, plan, cacheSalt });
+    child.deadline = this.deadline;
     child.tokens = this.tokens.copy();
     child.cached = this.cached;
     child.position = this.position;
@@ -295,6 +371,7 @@ export class Sequence implements Schedulable {
     child.observer = this.observer?.fork();
     child.replayedAt = this.replayedAt;
     child.readPartly = this.readPartly;
+    child.sums = this.sums;
     return child;
   }
 

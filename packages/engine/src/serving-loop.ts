@@ -1,6 +1,8 @@
-import { assert } from "@kvcache/core";
+import { assert, KvCacheError } from "@kvcache/core";
 import { createBlockSupply, type SupplyLimits } from "./block-supply.ts";
+import { type CapturedState, captureSequence } from "./captured-cache.ts";
 import type { Choice } from "./choice.ts";
+import type { ChunkPace } from "./chunk-pace.ts";
 import { createCompressionLifecycle } from "./compression-lifecycle.ts";
 import type { Generation } from "./generation.ts";
 import type { FinishReason, KvUsage } from "./generation-event.ts";
@@ -13,6 +15,10 @@ import { yieldToHost } from "./yield-to-host.ts";
 export interface ServingLoopOptions extends SupplyLimits, Omit<StepTools, "whileBusy" | "fail"> {
   /** Ids of the sequences that forks create. */
   readonly nextId: () => number;
+  /** What captured caches are bound to. */
+  readonly originOf: (sequence: Sequence) => Pick<CapturedState, "model" | "ropeClass">;
+  /** Undefined: a step carries as many prompt tokens as it can. */
+  readonly pace: ChunkPace | undefined;
 }
 
 /** The engine's one writer: it turns while somebody waits or runs. */
@@ -30,7 +36,7 @@ export interface ServingLoop {
 }
 
 export function createServingLoop(options: ServingLoopOptions): ServingLoop {
-  const { runtime, roster, prefixes, counters } = options;
+  const { runtime, roster, prefixes, counters, foresight, pace } = options;
   const { cache, trace } = runtime;
   const { vocabSize } = runtime.model.graph;
   const slides = cache.layout.slidingWindow.some((window) => window !== undefined);
@@ -63,11 +69,39 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
   /** Compress, schedule, forward, sample: one step of all sequences; false when nothing ran. */
   async function step(): Promise<boolean> {
     roster.relieved = false;
+    expire();
     await lifecycle.compressDue();
     forkPrompts();
+    capture();
     await supply.makeRoom();
     supply.admit();
     return forward();
+  }
+
+  /** Hands out the caches that are ready, and ends their requests. */
+  function capture(): void {
+    for (const sequence of roster.running.filter(({ captured }) => captured))
+      try {
+        const choice = sequence.choice!;
+        choice.generation.captured = captureSequence(cache, sequence, options.originOf(sequence));
+        end(choice, "stop", roster.kvUsage(sequence), sequence);
+        leave(sequence, "done");
+      } catch (error) {
+        fail(sequence, error);
+      }
+  }
+
+  /** Ends requests whose time is over. */
+  function expire(): void {
+    const now = performance.now();
+    for (const sequence of [...roster.running, ...roster.waiting])
+      if (sequence.deadline <= now)
+        fail(
+          sequence,
+          new KvCacheError("deadline-exceeded", "The request did not end within its time limit.", {
+            remedy: "Allow more time, ask for fewer tokens, or ask again when less is going on.",
+          }),
+        );
   }
 
   async function whileBusy<R>(work: () => Promise<R>): Promise<R> {
@@ -94,7 +128,9 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
 
   async function forward(): Promise<boolean> {
     await selectReads();
-    const counts = shareTokens(roster.running, runtime.maxBatchTokens);
+    const numDecoding = roster.running.filter(({ decoding }) => decoding).length;
+    const budget = numDecoding + (pace?.promptTokens(numDecoding) ?? Number.POSITIVE_INFINITY);
+    const counts = shareTokens(roster.running, Math.min(runtime.maxBatchTokens, budget));
     const fed = [...roster.running].flatMap((sequence, i) => {
       const { choice, decoding } = sequence;
       const scores = sequence.cached < sequence.promptLength ? choice?.promptScores : undefined;
@@ -122,17 +158,18 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
       return true;
     }
     counters.steps++;
-    if (trace) {
-      const decodeTokens = fed.filter(({ decoding }) => decoding).length;
-      const numTokens = fed.reduce((total, { feed }) => total + feed.count, 0);
-      trace.write({
-        type: "step",
-        sequences: fed.length,
-        prefillTokens: numTokens - decodeTokens,
-        decodeTokens,
-        milliseconds: performance.now() - began,
-      });
-    }
+    const milliseconds = performance.now() - began;
+    const decodeTokens = fed.filter(({ decoding }) => decoding).length;
+    const numTokens = fed.reduce((total, { feed }) => total + feed.count, 0);
+    const promptTokens = numTokens - decodeTokens;
+    pace?.observe({ numDecoding: decodeTokens, promptTokens, milliseconds });
+    trace?.write({
+      type: "step",
+      sequences: fed.length,
+      prefillTokens: promptTokens,
+      decodeTokens,
+      milliseconds,
+    });
     const { logits, failures } = result;
     let row = 0;
     for (const [i, { sequence, choice, isLast, scores, feed }] of fed.entries()) {
@@ -148,7 +185,8 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
       sequence.advance(feed.count);
       observe(sequence);
       scores?.take(feed.from, rows, vocabSize);
-      if (isLast) sample(sequence, choice, rows.subarray(rows.length - vocabSize));
+      if (isLast && !choice.captures)
+        sample(sequence, choice, rows.subarray(rows.length - vocabSize));
     }
     return true;
   }
@@ -157,7 +195,7 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
   function observe(sequence: Sequence): void {
     const { cached, promptLength, prefillOpen, compressAfter } = sequence;
     if (cached === promptLength || (prefillOpen && cached === compressAfter))
-      prefixes.publish(sequence);
+      prefixes.publish(sequence, false);
     if (slides) cache.releaseOutOfWindow(sequence.slot!);
   }
 
@@ -197,20 +235,25 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
       // What happened to the prompt's cache meanwhile happened to the child's.
       child.prefillOpen = parent.prefillOpen;
       child.compressions.push(...parent.compressions.slice(child.compressions.length));
-      roster.fork(parent, child);
+      try {
+        roster.fork(parent, child);
+      } catch (error) {
+        fail(child, error);
+      }
     }
   }
 
   function end(choice: Choice, reason: FinishReason, kv: KvUsage, sequence: Sequence): void {
     if (choice.ended) return;
     counters.finished[reason]++;
+    if (reason !== "abort" && !choice.captures) foresight?.ended(choice.tokenIds.length);
     choice.generation.end(choice, reason, kv, sequence.reusedTokens);
   }
 
   /** A sequence stops running; a session's keeps its cache unless it failed. */
   function leave(sequence: Sequence, reason: "done" | "aborted" | "failed"): void {
     const { session } = sequence;
-    if (reason === "done") prefixes.publish(sequence);
+    if (reason === "done") prefixes.publish(sequence, session === undefined);
     roster.release(sequence, reason, reason !== "failed" && session?.closed === false);
     if (!session) return;
     session.busy = false;

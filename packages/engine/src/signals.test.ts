@@ -20,7 +20,11 @@ async function watch(options: Parameters<typeof createWorld>[0] = {}) {
     });
   const world = createWorld({ onForward, ...options });
   const scheduler = { maxBatchTokens: 16, maxSequences: 8, watermark: 0 };
-  const engine = await createEngine({ ...world, prefixCache: false, scheduler });
+  const engine = await createEngine({
+    ...world,
+    prefixCache: false,
+    scheduler: { foresight: false, ...scheduler },
+  });
   return { seen, engine };
 }
 

@@ -5,6 +5,7 @@ import { createWorld, type WorldOptions } from "./test-world.ts";
 export interface Setup extends WorldOptions {
   readonly scheduler?: SchedulerOptions;
   readonly prefixCache?: boolean;
+  readonly swap?: NonNullable<EngineOptions["swap"]>;
   readonly signals?: NonNullable<EngineOptions["signals"]>;
   readonly trace?: NonNullable<EngineOptions["trace"]>;
 }
@@ -14,6 +15,7 @@ export async function setUp({
   prefixCache = false,
   signals = [],
   trace,
+  swap,
   ...options
 }: Setup = {}) {
   const world = createWorld(options);
@@ -21,10 +23,11 @@ export async function setUp({
     model: world.model,
     backend: world.backend,
     cache: world.cache,
-    scheduler,
+    scheduler: { foresight: false, maxStall: Number.POSITIVE_INFINITY, ...scheduler },
     prefixCache,
     signals,
     ...(trace && { trace }),
+    ...(swap && { swap }),
   });
   return { world, engine };
 }

@@ -19,12 +19,22 @@ export type TraceEvent = { readonly time: number } & (
       readonly blockSizes: readonly number[];
       readonly layerMap: readonly number[];
     }
-  /** A sequence got a slot; `reused` of its `tokens` were cached already. */
+  /** A request's sequence begins to wait; written before `generate` returns. */
+  | { readonly type: "queue"; readonly sequence: number; readonly tokens: number }
+  /** A sequence got a slot of the cache; `reused` of its `tokens` were cached already. */
   | {
       readonly type: "admit";
       readonly sequence: number;
+      readonly slot: number;
       readonly tokens: number;
       readonly reused: number;
+    }
+  /** A sequence for another choice of the same request; without a slot it waits for one. */
+  | {
+      readonly type: "fork";
+      readonly sequence: number;
+      readonly parent: number;
+      readonly slot?: number;
     }
   | {
       readonly type: "step";

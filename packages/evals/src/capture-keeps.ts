@@ -48,6 +48,12 @@ export function captureKeeps(variants: readonly EvalVariant[]): Capture {
       name: "captured",
       needs: policies.flatMap((own): readonly Signal[] => signalsOf(own)),
       createObserver: (layout) => manyObservers(policies, layout),
+      checkShape(shape, fingerprint) {
+        for (const { scorer, budget } of policies) {
+          scorer.checkShape?.(shape, fingerprint);
+          budget.checkShape?.(shape, fingerprint);
+        }
+      },
       score(encoder, batch) {
         const scored = new Map<EvictionPolicy, Tensor>();
         const keeps = variants.flatMap((variant) =>
@@ -109,7 +115,7 @@ function wouldKeep(
   encoder.run(protectScores, { batch, scores });
   const counts = encoder.tensor("u32", batch.numRows);
   policy.budget.allocate(encoder, { batch, target, scores }, counts);
-  return { variant, keep: policy.selector.select(encoder, batch, scores, counts), scores };
+  return { variant, keep: policy.selector.select(encoder, batch, scores, counts, target), scores };
 }
 
 const copyScores = defineKernel<{ readonly from: Tensor; readonly to: Tensor }>({

@@ -12,3 +12,6 @@ export const demoDocumentUrl: URL = new URL("../demo/document.txt", import.meta.
 
 /** Questions about the demo text: [{ question, answers }]. */
 export const demoQuestionsUrl: URL = new URL("../demo/questions.json", import.meta.url);
+
+/** Calibrations of methods and trained surrogates for this model, by method. Ends with a slash. */
+export const profilesUrl: URL = new URL("../profiles/", import.meta.url);

@@ -54,3 +54,26 @@ test("counts do not overflow into each other", () => {
   for (let i = 0; i < 65535; i++) pool.release(block);
   expect([pool.users(block), pool.numReclaimable]).toEqual([0, 1]);
 });
+
+test("a watcher hears when blocks are taken, rest, are used again and free", () => {
+  const heard: string[] = [];
+  const say = (what: string) => (block: number) => void heard.push(`${what} ${block}`);
+  const pool = createBlockPool(2, {
+    taken: say("taken"),
+    rested: say("rested"),
+    reused: say("reused"),
+    freed: say("freed"),
+  });
+  const [first, second] = [pool.allocate(), pool.allocate()];
+  pool.release(second);
+  pool.cache(first);
+  pool.retain(first);
+  pool.release(first);
+  pool.release(first);
+  pool.retain(first);
+  pool.uncache(first);
+  expect([pool.isFree(first), pool.isFree(second)]).toEqual([false, true]);
+  pool.release(first);
+  const expected = ["taken 0", "taken 1", "freed 1", "rested 0", "reused 0", "freed 0"];
+  expect(heard).toEqual(expected);
+});

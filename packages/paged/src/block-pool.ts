@@ -1,4 +1,4 @@
-import { KvCacheError } from "@kvcache/core";
+import { type BlockWatcher, KvCacheError } from "@kvcache/core";
 
 /** The blocks of one arena: who holds each, and which are free. Every method is O(1). */
 export interface BlockPool {
@@ -19,6 +19,7 @@ export interface BlockPool {
   users(block: number): number;
   /** Whether exactly one holder exists, a sequence: only then may the block be written. */
   isExclusive(block: number): boolean;
+  isFree(block: number): boolean;
 }
 
 // What a block is takes two bits, so that taking and giving back blocks that nobody shares stays in
@@ -39,8 +40,12 @@ export const maxHolders = USERS;
 const broken = (block: number, what: string) =>
   new KvCacheError("internal", `Block ${block} ${what}.`, { value: block });
 
-/** Creates a pool of `numBlocks` free blocks, 0 … numBlocks − 1, handed out lowest first. */
-export const createBlockPool = (numBlocks: number): BlockPool => new FreeStack(numBlocks);
+/**
+ * Creates a pool of `numBlocks` free blocks, 0 … numBlocks − 1, handed out lowest first. A watcher
+ * hears of every change.
+ */
+export const createBlockPool = (numBlocks: number, watcher?: BlockWatcher): BlockPool =>
+  new FreeStack(numBlocks, watcher);
 
 // A class, because engines reach its fields faster than variables of a closure (bench/allocator).
 class FreeStack implements BlockPool {
@@ -50,8 +55,9 @@ class FreeStack implements BlockPool {
   readonly #free: Int32Array;
   readonly #states: Int32Array;
   readonly #counts: Uint32Array;
+  readonly #watcher: BlockWatcher | undefined;
 
-  constructor(numBlocks: number) {
+  constructor(numBlocks: number, watcher: BlockWatcher | undefined) {
     if (!Number.isInteger(numBlocks) || numBlocks < 1 || numBlocks > 2 ** 31 - 1)
       throw new KvCacheError(
         "invalid-argument",
@@ -60,6 +66,7 @@ class FreeStack implements BlockPool {
       );
     this.numBlocks = numBlocks;
     this.numFree = numBlocks;
+    this.#watcher = watcher;
     this.#free = new Int32Array(numBlocks);
     for (let i = 0; i < numBlocks; i++) this.#free[i] = numBlocks - 1 - i;
     this.#states = new Int32Array(Math.ceil(numBlocks / 16));
@@ -70,6 +77,7 @@ class FreeStack implements BlockPool {
     if (this.numFree === 0) return -1;
     const block = this.#free[--this.numFree]!;
     this.#states[block >>> 4]! |= EXCLUSIVE << ((block & 15) << 1);
+    this.#watcher?.taken(block);
     return block;
   }
 
@@ -79,19 +87,25 @@ class FreeStack implements BlockPool {
     if (((word >>> shift) & STATE) === EXCLUSIVE) {
       this.#states[block >>> 4] = word ^ (EXCLUSIVE << shift);
       this.#free[this.numFree++] = block;
+      this.#watcher?.freed(block);
       return;
     }
     const count = this.#count(block);
     if ((count & USERS) === 0) throw broken(block, "is given back by nobody who holds it");
     this.#setCount(block, count - USER);
-    if ((count & USERS) === USER) this.numReclaimable++;
+    if ((count & USERS) !== USER) return;
+    this.numReclaimable++;
+    this.#watcher?.rested(block);
   }
 
   retain(block: number): void {
     const count = this.#count(block);
     if (count === 0) throw broken(block, "is retained while it is free");
     if ((count & USERS) === maxHolders) throw broken(block, "has too many holders");
-    if ((count & USERS) === 0) this.numReclaimable--;
+    if ((count & USERS) === 0) {
+      this.numReclaimable--;
+      this.#watcher?.reused(block);
+    }
     this.#setCount(block, count + USER);
   }
 
@@ -117,6 +131,10 @@ class FreeStack implements BlockPool {
     return this.#state(block) === EXCLUSIVE;
   }
 
+  isFree(block: number): boolean {
+    return this.#state(block) === FREE;
+  }
+
   #state(block: number): number {
     return (this.#states[block >>> 4]! >>> ((block & 15) << 1)) & STATE;
   }
@@ -131,6 +149,8 @@ class FreeStack implements BlockPool {
     const shift = (block & 15) << 1;
     this.#states[block >>> 4] = (this.#states[block >>> 4]! & ~(STATE << shift)) | (state << shift);
     this.#counts[block] = count;
-    if (state === FREE) this.#free[this.numFree++] = block;
+    if (state !== FREE) return;
+    this.#free[this.numFree++] = block;
+    this.#watcher?.freed(block);
   }
 }

@@ -1,4 +1,11 @@
-import { type HostCache, KvCacheError, numRows, type SequenceSlot } from "@kvcache/core";
+import {
+  type BlockWatcher,
+  type HostCache,
+  KvCacheError,
+  numRows,
+  type PrefixWatcher,
+  type SequenceSlot,
+} from "@kvcache/core";
 import { type BlockPool, createBlockPool } from "./block-pool.ts";
 import { type CacheMemory, hostMemory } from "./cache-memory.ts";
 import { allocateHost, type HostMemoryOptions } from "./host-memory.ts";
@@ -16,6 +23,8 @@ export interface CacheState {
   readonly rows: Int32Array;
   /** [numRows]. */
   readonly arenaOfRow: Uint8Array;
+  /** [numRows]: positions that a query sees, 0 for all. */
+  readonly windowOfRow: Int32Array;
   /** One per arena. */
   readonly pools: readonly BlockPool[];
   readonly prefixes: PrefixStore;
@@ -27,6 +36,8 @@ export interface CacheState {
   readonly windowLengths: Int32Array;
   /** [maxSequences]: tokens that `reserve` promised and `append` has not taken. */
   readonly promisedTokens: Int32Array;
+  /** [maxSequences]: most of them that arrive before rows leave the window again. */
+  readonly promisedChunks: Float64Array;
   /** [maxSequences × numArenas]: the blocks those tokens need. */
   readonly promisedBlocks: Int32Array;
   /** [numArenas]: sum of promisedBlocks over sequences. */
@@ -37,6 +48,11 @@ export interface CacheState {
 export interface CacheStateOptions extends HostMemoryOptions {
   /** Most bytes that the prefix index may hold; the size of all blocks when absent. */
   readonly prefixBytes?: number;
+  /** Most bytes of it that pins may hold; half of it when absent. */
+  readonly pinnedBytes?: number;
+  readonly watchPrefixes?: PrefixWatcher;
+  /** One watcher for the blocks of each arena. */
+  readonly watchBlocks?: (arena: number) => BlockWatcher;
   /** Contents live here instead of in the host cache, which then keeps tables and positions only. */
   readonly memory?: (host: HostCache) => CacheMemory;
 }
@@ -48,8 +64,11 @@ export function createCacheState(options: CacheStateOptions): CacheState {
   const total = numRows(layout.shape);
   const layerOf = (row: number) => Math.floor(row / numKvHeads);
   const all = Int32Array.from({ length: total }, (_, row) => row);
-  const pools = arenas.map((arena) => createBlockPool(arena.numBlocks));
+  const pools = arenas.map(({ numBlocks }, arena) =>
+    createBlockPool(numBlocks, options.watchBlocks?.(arena)),
+  );
   const capacity = arenas.reduce((sum, arena) => sum + arena.storage.byteLength, 0);
+  const { prefixBytes: maxBytes = capacity, pinnedBytes = maxBytes / 2, watchPrefixes } = options;
   return {
     host,
     memory: (options.memory ?? hostMemory)(host),
@@ -58,11 +77,17 @@ export function createCacheState(options: CacheStateOptions): CacheState {
     rows: all.filter((row) => layout.layerMap[layerOf(row)] === layerOf(row)),
     arenaOfRow: Uint8Array.from(all, (row) => layout.arenaOfLayer[layerOf(row)]!),
     pools,
-    prefixes: createPrefixStore(pools, options.prefixBytes ?? capacity),
+    prefixes: createPrefixStore(pools, {
+      maxBytes,
+      maxPinnedBytes: pinnedBytes,
+      watcher: watchPrefixes,
+    }),
     isOpen: new Uint8Array(maxSequences),
     isCompressed: new Uint8Array(maxSequences),
     windowLengths: new Int32Array(maxSequences),
     promisedTokens: new Int32Array(maxSequences),
+    promisedChunks: new Float64Array(maxSequences).fill(Number.POSITIVE_INFINITY),
+    windowOfRow: all.map((row) => layout.slidingWindow[layerOf(row)] ?? 0),
     promisedBlocks: new Int32Array(maxSequences * arenas.length),
     reserved: new Int32Array(arenas.length),
     isDisposed: false,

@@ -161,3 +161,40 @@ test("layers that read another layer's blocks have no rows to compact", async ()
     "invalid-argument",
   );
 });
+
+test("on request no block stays shared, those that are kept whole included", async () => {
+  const cache = cacheOf(1);
+  const first = cache.open();
+  cache.append(first, 10);
+  const numbers = Float32Array.from({ length: 20 }, (_, i) => i);
+  writeEntries(cache, first, 0, 0, numbers, numbers);
+  cache.prefixes.publish(first, { namespace: "", tokenIds: new Int32Array(10) }, 8);
+  for (const kept of [all(10, 4), all(10)]) {
+    const second = cache.fork(first);
+    const batch = cache.batch([second], { protect, phase: "prefill" });
+    await cache.compact(hostEncoder, batch, keepSet([kept]), { unshare: true });
+    const table = second * cache.host.maxBlocksPerRow;
+    const own = [...cache.host.blockTables.subarray(table, table + 3)];
+    const shared = cache.host.blockTables.subarray(0, 3);
+    expect(own.filter((block) => shared.includes(block))).toEqual([]);
+    const { keys, positions } = readRow(cache, second, 0, 0);
+    expect([...positions].sort((a, b) => a - b)).toEqual(kept);
+    positions.forEach((position, i) => {
+      expect(keys[2 * i]).toBe(2 * position);
+    });
+    expect([...readRow(cache, first, 0, 0).keys]).toEqual([...numbers]);
+    cache.close(second);
+  }
+});
+
+test("on request blocks that only the prefix index shares stay where there is no room", async () => {
+  const cache = cacheOf(1, { numBlocks: 3 });
+  const sequence = cache.open();
+  cache.append(sequence, 12);
+  const key = { namespace: "", tokenIds: new Int32Array(12) };
+  cache.prefixes.publish(sequence, key, 12);
+  const batch = cache.batch([sequence], { protect, phase: "prefill" });
+  await cache.compact(hostEncoder, batch, keepSet([all(12)]), { unshare: true });
+  expect([...readRow(cache, sequence, 0, 0).positions]).toEqual(all(12));
+  expect(cache.prefixes.lookup(key, 12)).toBe(0);
+});

@@ -1,4 +1,5 @@
 import {
+  type CompactOptions,
   type Encoder,
   hostArray,
   type KeepSet,
@@ -10,13 +11,18 @@ import { type CacheState, checkSequence } from "./cache-state.ts";
 import { abandonPlan, commitPlan, planCompaction } from "./compaction-plan.ts";
 import type { MoveKernel } from "./move-slots.ts";
 
-/** Keeps `keep` of the batch's rows. Moves run in `kernel` where one is given. */
+export interface CompactionOptions extends CompactOptions {
+  /** Executes the moves; the cache's memory does when absent. */
+  readonly kernel: MoveKernel | undefined;
+}
+
+/** Keeps `keep` of the batch's rows. */
 export async function compact(
   state: CacheState,
   encoder: Encoder,
   batch: KvBatch,
   keep: KeepSet,
-  kernel: MoveKernel | undefined,
+  { kernel, unshare = false }: CompactionOptions,
 ): Promise<void> {
   const rows = rowsOf(state, batch);
   const indptr = hostArray(keep.indptr, "u32");
@@ -28,7 +34,7 @@ export async function compact(
       `The keep set does not fit a batch of ${rows.length} rows.`,
       { value: { indptr: indptr.length, indices: indices.length } },
     );
-  const plan = planCompaction(state, batch.sequences, { rows, indptr, indices });
+  const plan = planCompaction(state, batch.sequences, { rows, indptr, indices }, unshare);
   const { arenas } = state.host;
   try {
     if (kernel === undefined) plan.moves.forEach((m, i) => void state.memory.move(i, m.view()));

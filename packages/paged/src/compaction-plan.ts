@@ -1,7 +1,13 @@
 import { blocksFor, KvCacheError, type SequenceSlot } from "@kvcache/core";
 import { blockToWrite, type CacheState } from "./cache-state.ts";
 import { createPairList, type PairList } from "./pair-list.ts";
-import { promisedBlocks, requireBlocks, setPromise, spareBlocks } from "./reservations.ts";
+import {
+  blocksToGrow,
+  promisedBlocks,
+  requireBlocks,
+  setPromise,
+  spareBlocks,
+} from "./reservations.ts";
 
 /** Rows to shorten: row rows[i] keeps the slots indices[indptr[i]] … of its own, ascending. */
 export interface KeptRows {
@@ -31,23 +37,41 @@ export interface CompactionPlan {
 /**
  * Fills holes from the end: the k-th free slot below the new length receives the k-th kept slot
  * from the end (KV-Compress, arXiv:2410.00161). A shared block that would be written is written
- * anew elsewhere, kept slots included. Throws `out-of-blocks` before the first change.
+ * anew elsewhere, kept slots included; with `unshare` every shared block is. Throws `out-of-blocks`
+ * before the first change.
  */
 export function planCompaction(
   state: CacheState,
   sequences: readonly SequenceSlot[],
   kept: KeptRows,
+  unshare = false,
 ): CompactionPlan {
-  const spare = checkRoom(state, sequences, kept);
+  const spare = checkRoom(state, sequences, kept, unshare);
   const plan: CompactionPlan = {
     sequences,
     moves: state.pools.map(createPairList),
     lengths: createPairList(),
     replaced: createPairList(),
   };
+  const rewrite = { spare, unshare };
   for (let i = 0; i < kept.rows.length; i++)
-    planRow(state, plan, kept.rows[i]!, kept.indices, kept.indptr[i]!, kept.indptr[i + 1]!, spare);
+    planRow(
+      state,
+      plan,
+      kept.rows[i]!,
+      kept.indices,
+      kept.indptr[i]!,
+      kept.indptr[i + 1]!,
+      rewrite,
+    );
   return plan;
+}
+
+/** Which shared blocks are written anew, and what may be taken for it. */
+interface Rewrite {
+  /** Per arena: blocks that may be taken to copy what the prefix index alone shares. */
+  readonly spare: Int32Array;
+  readonly unshare: boolean;
 }
 
 function planRow(
@@ -57,26 +81,28 @@ function planRow(
   kept: Uint32Array,
   begin: number,
   end: number,
-  spare: Int32Array,
+  { spare, unshare }: Rewrite,
 ): void {
-  const { host, blockSize } = state;
+  const { host, blockSize, pools } = state;
   const length = end - begin;
-  if (length === host.lengths[row]) return;
+  const whole = length === host.lengths[row];
+  if (whole && !unshare) return;
   const arena = state.arenaOfRow[row % state.numRows]!;
   const table = row * host.maxBlocksPerRow;
   const moves = plan.moves[arena]!;
   const slotOf = (slot: number) =>
     host.blockTables[table + Math.floor(slot / blockSize)]! * blockSize + (slot % blockSize);
 
-  plan.lengths.push(row, length);
+  if (!whole) plan.lengths.push(row, length);
   let front = begin;
   let back = end;
   for (let start = 0; start < length; start += blockSize) {
     const stop = Math.min(length, start + blockSize);
     const next = upTo(kept, front, end, stop);
-    if (next - front < stop - start) {
-      const index = table + start / blockSize;
-      const block = host.blockTables[index]!;
+    const index = table + start / blockSize;
+    const block = host.blockTables[index]!;
+    const hasHoles = next - front < stop - start;
+    if (hasHoles || (unshare && !pools[arena]!.isExclusive(block))) {
       const own = blockToWrite(state, arena, block, spare);
       if (own !== block) plan.replaced.push(index, own);
       for (let slot = start; slot < stop; slot++) {
@@ -106,6 +132,7 @@ function checkRoom(
   state: CacheState,
   sequences: readonly SequenceSlot[],
   { rows, indptr, indices }: KeptRows,
+  unshare: boolean,
 ): Int32Array {
   const { host, blockSize, pools, numRows } = state;
   const copies = new Int32Array(pools.length);
@@ -127,7 +154,7 @@ function checkRoom(
       const stop = Math.min(length, start + blockSize);
       const next = length === before ? front + stop - start : upTo(indices, front, end, stop);
       const shared = users(start / blockSize) > 1;
-      const written = next - front < stop - start;
+      const written = unshare || next - front < stop - start;
       if (shared && written) copies[arena]!++;
       lastShared = shared && !written && stop % blockSize !== 0;
       front = next;
@@ -135,9 +162,12 @@ function checkRoom(
     const held = blocksFor(length, blockSize);
     for (let index = held; index < blocksFor(before, blockSize); index++)
       if (users(index) === 1) freed[arena]!++;
-    const tokens = state.promisedTokens[Math.floor(row / numRows)]!;
+    const sequence = Math.floor(row / numRows);
+    const tokens = state.promisedTokens[sequence]!;
+    const chunk = state.promisedChunks[sequence]!;
     if (tokens > 0)
-      promised[arena]! += blocksFor(length + tokens, blockSize) - held + (lastShared ? 1 : 0);
+      promised[arena]! +=
+        blocksToGrow(state, row % numRows, length, tokens, chunk) + (lastShared ? 1 : 0);
   }
   // Copies are taken before anything is freed; afterwards every promise must be as good as before.
   const free = (arena: number) => pools[arena]!.numFree + pools[arena]!.numReclaimable;

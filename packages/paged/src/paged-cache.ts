@@ -16,7 +16,7 @@ import { adoptCompressed, publishCompressed } from "./prefix-compressed.ts";
 import { blocksNeeded, reserve, spareBlocks } from "./reservations.ts";
 import { exportSequence, importSequence } from "./sequence-export.ts";
 import { closeSequence, forkSequence, openSequence, unshareSequence } from "./sequences.ts";
-import { cacheStats, sequenceStats } from "./stats.ts";
+import { blockUses, cacheStats, sequenceStats } from "./stats.ts";
 import { truncate } from "./truncate.ts";
 import { releaseOutOfWindow } from "./window-release.ts";
 
@@ -59,9 +59,9 @@ export function createPagedCache({ compaction, ...options }: PagedCacheOptions):
     close: on(closeSequence),
     fork: on(forkSequence),
 
-    blocksToAppend: on((_, sequence, tokens: number) => {
+    blocksToAppend: on((_, sequence, tokens: number, chunk?: number) => {
       checkCount(tokens, "tokens");
-      return Array.from(blocksNeeded(state, sequence, tokens));
+      return Array.from(blocksNeeded(state, sequence, tokens, "now", chunk));
     }),
     canTake: (blocks) => blocks.every((count, arena) => count <= spareBlocks(state, arena)),
     reserve: on(reserve),
@@ -75,7 +75,8 @@ export function createPagedCache({ compaction, ...options }: PagedCacheOptions):
       for (const sequence of sequences) checkSequence(state, sequence);
       return kvBatch(state, sequences, batchOptions);
     },
-    compact: (encoder, batch, keep) => compact(state, encoder, batch, keep, compaction),
+    compact: (encoder, batch, keep, compactOptions) =>
+      compact(state, encoder, batch, keep, { ...compactOptions, kernel: compaction }),
 
     exportSequence: on(exportSequence),
     importSequence(bytes) {
@@ -93,6 +94,7 @@ export function createPagedCache({ compaction, ...options }: PagedCacheOptions):
     }),
     sequenceStats: on(sequenceStats),
     stats: () => cacheStats(state),
+    blockUses: (arena) => blockUses(state, arena),
     dispose() {
       state.isDisposed = true;
     },

@@ -1,4 +1,4 @@
-import { KvCacheError, type PrefixKey, type SequenceSlot } from "@kvcache/core";
+import { KvCacheError, type PrefixKey, type PrefixPin, type SequenceSlot } from "@kvcache/core";
 import { type CacheState, checkAlive, checkCount } from "./cache-state.ts";
 import { groupName } from "./prefix-key.ts";
 import { bytesOfBlocks, checkEmpty, releaseEntry, retainEntry } from "./prefix-sharing.ts";
@@ -73,6 +73,7 @@ export function publishPrefix(
   sequence: SequenceSlot,
   key: PrefixKey,
   tokens: number,
+  pin?: PrefixPin,
 ): void {
   checkCount(tokens, "tokens");
   if (state.isCompressed[sequence] === 1)
@@ -90,6 +91,7 @@ export function publishPrefix(
   const arenas = Uint8Array.from(state.rows, (row) => state.arenaOfRow[row]!);
   const bytes = bytesOfBlocks(state, arenas);
   let parent: PrefixEntry | undefined;
+  let lastPinned: PrefixEntry | undefined;
   for (let group = 0; (group + 1) * blockSize <= tokens; group++) {
     const blocks = groupBlocks(state, sequence, group);
     const name = groupName(key, group * blockSize, (group + 1) * blockSize);
@@ -98,7 +100,9 @@ export function publishPrefix(
     let entry = siblings.get(name);
     if (entry === undefined) {
       const { namespace } = key;
+      const tokenIds = key.tokenIds.slice(group * blockSize, (group + 1) * blockSize);
       entry = {
+        group: { namespace, tokenIds, parent: parent?.group },
         namespace,
         key: name,
         siblings,
@@ -111,8 +115,10 @@ export function publishPrefix(
       if (!prefixes.insert(entry)) return;
     }
     parent = entry;
+    if (pin && (group + 1) * blockSize <= pin.tokens) lastPinned = entry;
   }
   if (parent) prefixes.touch(parent);
+  if (pin && lastPinned) prefixes.pin(lastPinned, pin.milliseconds);
 }
 
 /** Blocks of group `group` of an uncompressed sequence: [rows]. */

@@ -1,4 +1,4 @@
-import type { PrefixKey, SequenceSlot } from "@kvcache/core";
+import type { PrefixKey, PrefixPin, SequenceSlot } from "@kvcache/core";
 import type { SavedQueries } from "./cache-memory.ts";
 import type { CacheState } from "./cache-state.ts";
 import { compressedName } from "./prefix-key.ts";
@@ -22,6 +22,7 @@ export function publishCompressed(
   sequence: SequenceSlot,
   key: PrefixKey,
   planFingerprint: string,
+  pin?: PrefixPin,
 ): void {
   const { host, numRows, prefixes } = state;
   const siblings = prefixes.namespace(key.namespace, true)!;
@@ -29,6 +30,7 @@ export function publishCompressed(
   const known = siblings.get(name);
   if (known) {
     prefixes.touch(known);
+    if (pin) prefixes.pin(known, pin.milliseconds);
     return;
   }
   const blocks: number[] = [];
@@ -41,6 +43,7 @@ export function publishCompressed(
   const arenas = Uint8Array.from(arenaOfBlock);
   const entry: CompressedEntry = {
     namespace: key.namespace,
+    group: undefined,
     key: name,
     siblings,
     parent: undefined,
@@ -54,7 +57,7 @@ export function publishCompressed(
     queries,
     release: queries.release,
   };
-  prefixes.insert(entry);
+  if (prefixes.insert(entry) && pin) prefixes.pin(entry, pin.milliseconds);
 }
 
 /** False also where sharing the entry would break a promise to somebody else. */

@@ -16,14 +16,36 @@ export const promisedBlocks = (state: CacheState, sequence: SequenceSlot, arena:
   state.promisedBlocks[sequence * state.pools.length + arena]!;
 
 /**
- * Blocks per arena that appending `tokens` tokens takes. `sharing` says which partly filled last
- * blocks must be copied first: those that other sequences hold now, all, or none.
+ * Blocks that a row of `length` tokens takes beyond those it has, while `tokens` more arrive, at
+ * most `chunk` of them before what left the row's window is given back.
+ */
+export function blocksToGrow(
+  { blockSize, windowOfRow }: CacheState,
+  row: number,
+  length: number,
+  tokens: number,
+  chunk: number,
+): number {
+  const window = windowOfRow[row]!;
+  let peak = length + tokens;
+  if (window > 0 && chunk !== Number.POSITIVE_INFINITY) {
+    // What stays for the next query: the window without it, and the rest of the oldest block.
+    const left = window + blockSize - 2;
+    peak = Math.min(Math.min(length, left) + tokens, left + chunk);
+  }
+  return Math.max(0, blocksFor(peak, blockSize) - blocksFor(length, blockSize));
+}
+
+/**
+ * Blocks per arena that appending `tokens` tokens, `chunk` at a time, takes. `sharing` says which
+ * partly filled last blocks must be copied first: those that other sequences hold now, all, or none.
  */
 export function blocksNeeded(
   state: CacheState,
   sequence: SequenceSlot,
   tokens: number,
   sharing: "now" | "all" | "none" = "now",
+  chunk = Number.POSITIVE_INFINITY,
 ): Int32Array {
   const { host, blockSize, rows, arenaOfRow, numRows, pools } = state;
   const needed = new Int32Array(pools.length);
@@ -33,7 +55,7 @@ export function blocksNeeded(
     const arena = arenaOfRow[rows[i]!]!;
     const length = host.lengths[row]!;
     const held = blocksFor(length, blockSize);
-    let count = blocksFor(length + tokens, blockSize) - held;
+    let count = blocksToGrow(state, rows[i]!, length, tokens, chunk);
     if (length % blockSize !== 0 && sharing !== "none") {
       const last = host.blockTables[row * host.maxBlocksPerRow + held - 1]!;
       if (sharing === "all" || pools[arena]!.users(last) > 1) count++;
@@ -62,11 +84,21 @@ export function requireBlocks(
 }
 
 /** Throws `context-length-exceeded` when a row of the sequence would outgrow its block table. */
-export function checkLength(state: CacheState, sequence: SequenceSlot, tokens: number): void {
+export function checkLength(
+  state: CacheState,
+  sequence: SequenceSlot,
+  tokens: number,
+  chunk = Number.POSITIVE_INFINITY,
+): void {
   checkCount(tokens, "tokens");
-  const capacity = state.host.maxBlocksPerRow * state.blockSize;
-  for (const row of state.rows)
-    if (state.host.lengths[sequence * state.numRows + row]! + tokens > capacity)
+  const { host, blockSize, rows, numRows } = state;
+  const capacity = host.maxBlocksPerRow * blockSize;
+  const exceeds = (row: number, length: number) =>
+    length + tokens > capacity &&
+    blocksFor(length, blockSize) + blocksToGrow(state, row, length, tokens, chunk) >
+      host.maxBlocksPerRow;
+  for (const row of rows)
+    if (exceeds(row, host.lengths[sequence * numRows + row]!))
       throw new KvCacheError(
         "context-length-exceeded",
         `${tokens} more tokens make a row of sequence ${sequence} longer than ${capacity}.`,
@@ -74,10 +106,21 @@ export function checkLength(state: CacheState, sequence: SequenceSlot, tokens: n
       );
 }
 
+/** Blocks per arena for what a sequence is promised. */
+export const blocksForPromise = (
+  state: CacheState,
+  sequence: SequenceSlot,
+  sharing: "now" | "all" | "none",
+): Int32Array => {
+  const { promisedTokens, promisedChunks } = state;
+  const chunk = promisedChunks[sequence]!;
+  return blocksNeeded(state, sequence, promisedTokens[sequence]!, sharing, chunk);
+};
+
 /** Records a promise of `tokens` more tokens; the caller knows that its blocks are there. */
 export function setPromise(state: CacheState, sequence: SequenceSlot, tokens: number): void {
   if (tokens === 0 && state.promisedTokens[sequence] === 0) return;
-  const needed = blocksNeeded(state, sequence, tokens);
+  const needed = blocksNeeded(state, sequence, tokens, "now", state.promisedChunks[sequence]);
   state.promisedTokens[sequence] = tokens;
   needed.forEach((count, arena) => {
     const at = sequence * needed.length + arena;
@@ -86,13 +129,19 @@ export function setPromise(state: CacheState, sequence: SequenceSlot, tokens: nu
   });
 }
 
-export function reserve(state: CacheState, sequence: SequenceSlot, tokens: number): void {
-  checkLength(state, sequence, tokens);
+export function reserve(
+  state: CacheState,
+  sequence: SequenceSlot,
+  tokens: number,
+  chunk = Number.POSITIVE_INFINITY,
+): void {
+  checkLength(state, sequence, tokens, chunk);
   requireBlocks(
-    blocksNeeded(state, sequence, tokens),
+    blocksNeeded(state, sequence, tokens, "now", chunk),
     (arena) => spareBlocks(state, arena) + promisedBlocks(state, sequence, arena),
     `Reserving ${tokens} tokens`,
   );
+  state.promisedChunks[sequence] = chunk;
   setPromise(state, sequence, tokens);
 }
 

@@ -146,6 +146,34 @@ test("sliding-window layers give back what the next query cannot see", () => {
   expect([...readRow(cache, sequence, 1, 0).positions]).toEqual([4, 5, 6, 7, 8]);
 });
 
+test("what slides out of a window in time need not be reserved", () => {
+  const shape = { numLayers: 2, numQueryHeads: 1, numKvHeads: 1, headDim: 2 };
+  const layout = cacheLayout(shape, { blockSize: 4, slidingWindow: [undefined, 6] });
+  for (const chunk of [1, 3, 4, 7])
+    for (const before of [0, 3, 12]) {
+      const numBlocks = 64;
+      const cache = cacheOf({ layout, numBlocks, maxTokensPerSequence: 200 });
+      const sequence = cache.open();
+      cache.append(sequence, before);
+      const tokens = 60;
+      expect(codeOf(() => cache.reserve(sequence, tokens, chunk))).toBe(undefined);
+      const promised = arenaOf(cache).reservedBlocks;
+      // All of the full layer; of the sliding one at most its window, two ragged blocks, one chunk.
+      const full = Math.ceil((before + tokens) / 4) - Math.ceil(before / 4);
+      expect(promised).toBeLessThanOrEqual(full + Math.ceil((6 + 4 + chunk) / 4));
+      // Somebody else takes all the rest: what was promised must do.
+      const other = cache.open();
+      cache.append(other, Math.floor((numBlocks - 2 * Math.ceil(before / 4) - promised) / 2) * 4);
+      for (let done = 0; done < tokens; done += chunk) {
+        cache.append(sequence, Math.min(chunk, tokens - done));
+        cache.releaseOutOfWindow(sequence);
+        const { freeBlocks, reservedBlocks } = arenaOf(cache);
+        expect(freeBlocks).toBeGreaterThanOrEqual(reservedBlocks);
+      }
+      expect(cache.sequenceStats(sequence).nextPosition).toBe(before + tokens);
+    }
+});
+
 test("unshare leaves the others what they had", () => {
   const cache = cacheOf({ numBlocks: 5 });
   const first = cache.open();

@@ -1,7 +1,7 @@
 import { blocksFor, KvCacheError, type SequenceSlot } from "@kvcache/core";
 import { blockToWrite, type CacheState, checkAlive } from "./cache-state.ts";
 import {
-  blocksNeeded,
+  blocksForPromise,
   promisedBlocks,
   recountPromises,
   requireBlocks,
@@ -58,7 +58,7 @@ export function closeSequence(state: CacheState, sequence: SequenceSlot): void {
 export function forkSequence(state: CacheState, sequence: SequenceSlot): SequenceSlot {
   const { host, numRows, pools, promisedTokens } = state;
   requireBlocks(
-    blocksNeeded(state, sequence, promisedTokens[sequence]!, "all"),
+    blocksForPromise(state, sequence, "all"),
     (arena) => spareBlocks(state, arena) + promisedBlocks(state, sequence, arena),
     `Forking sequence ${sequence}, to which blocks are promised,`,
   );
@@ -85,7 +85,7 @@ export function unshareSequence(state: CacheState, sequence: SequenceSlot): void
   forEachBlock(state, sequence, (index, arena) => {
     if (pools[arena]!.users(host.blockTables[index]!) > 1) copies[arena]!++;
   });
-  const promised = blocksNeeded(state, sequence, promisedTokens[sequence]!, "none");
+  const promised = blocksForPromise(state, sequence, "none");
   const available = (arena: number) =>
     spareBlocks(state, arena) + promisedBlocks(state, sequence, arena) - promised[arena]!;
   requireBlocks(copies, available, `Copying the shared blocks of sequence ${sequence}`);

@@ -1,5 +1,6 @@
 import {
   blockBytes,
+  blockUse,
   type CacheStats,
   type SequenceSlot,
   type SequenceStats,
@@ -21,6 +22,8 @@ export function cacheStats(state: CacheState): CacheStats {
     residentBytes: sum(arenas.map((a) => (a.totalBlocks - a.freeBlocks) * a.blockBytes)),
     residentTokens: sum(state.host.lengths) / state.rows.length,
     capacityBytes: sum(arenas.map((a) => a.totalBlocks * a.blockBytes)),
+    prefixBytes: state.prefixes.bytes,
+    pinnedBytes: state.prefixes.pinnedBytes,
     sequences: sum(state.isOpen),
   };
 }
@@ -39,4 +42,14 @@ export function sequenceStats(state: CacheState, sequence: SequenceSlot): Sequen
     residentBytes,
     nextPosition: host.nextPositions[sequence]!,
   };
+}
+
+/** For each block of an arena, who holds it. */
+export function blockUses({ pools }: CacheState, arena: number): Uint8Array {
+  const pool = pools[arena]!;
+  return Uint8Array.from({ length: pool.numBlocks }, (_, block) => {
+    if (pool.isExclusive(block)) return blockUse.own;
+    if (pool.isFree(block)) return blockUse.free;
+    return pool.users(block) > 0 ? blockUse.shared : blockUse.prefix;
+  });
 }

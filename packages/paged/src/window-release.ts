@@ -1,5 +1,6 @@
 import { blocksFor, type SequenceSlot } from "@kvcache/core";
 import type { CacheState } from "./cache-state.ts";
+import { setPromise } from "./reservations.ts";
 
 /**
  * Gives back the full blocks of sliding-window layers in which no position is visible to the next
@@ -14,6 +15,7 @@ export function releaseOutOfWindow(state: CacheState, sequence: SequenceSlot): v
     const oldest = host.nextPositions[sequence]! - window + 1;
     releaseRow(state, sequence * numRows + row, state.arenaOfRow[row]!, oldest);
   }
+  setPromise(state, sequence, state.promisedTokens[sequence]!);
 }
 
 function releaseRow(state: CacheState, row: number, arena: number, oldest: number): void {

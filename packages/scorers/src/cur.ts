@@ -1,5 +1,5 @@
 import { checkOneOf, checkWholeNumber, type Scorer } from "@kvcache/core";
-import { positionOrder } from "@kvcache/kernels";
+import { normShares, shareScores, squaredNorms } from "@kvcache/kernels";
 import { gaussianMatrix } from "./gaussian-matrix.ts";
 import { type ScorerRow, scorerFrom } from "./scorer-from.ts";
 
@@ -32,32 +32,18 @@ export function cur(options: CurOptions = {}): Scorer {
   checkWholeNumber("localWindow", localWindow, 0);
   checkWholeNumber("seed", seed, 0);
   checkOneOf("leverage", leverage, ["product", "average", "key", "value"]);
-  const deviation = 1 / Math.sqrt(rank);
-
-  const squares = (vectors: Float32Array, { layer, headDim }: ScorerRow) => {
-    if (!randomProjection) return squaredNorms(vectors, headDim);
-    const random = () => gaussianMatrix(seed + 7919 * layer, headDim * rank, deviation);
-    return squaredNorms(projected(vectors, projectionOf?.(layer) ?? random(), headDim), rank);
-  };
-  const scoreRow = (row: ScorerRow): Float64Array => {
-    const order = positionOrder(row.positions);
-    const shares = (vectors: Float32Array) => {
-      const norms = squares(vectors, row);
-      return localWindow === 0 ? norms : localShares(norms, order, localWindow);
-    };
-    const key = leverage === "value" ? undefined : shares(row.keys);
-    const value = leverage === "key" ? undefined : shares(row.values);
-    const scores = (key ?? value)!.map((share, j) => {
-      if (!key || !value) return share;
-      return leverage === "product" ? share * value[j]! : (share + value[j]!) / 2;
-    });
-    const total = scores.reduce((sum, score) => sum + score, 0);
-    return scores.map((score, j) =>
-      row.positions[j]! < sinks ? Number.POSITIVE_INFINITY : total > 0 ? score / total : 0,
-    );
+  const rule = { leverage, localWindow, sinks };
+  const projectedRow = ({ keys, values, positions, layer, headDim }: ScorerRow) => {
+    const random = () => gaussianMatrix(seed + 7919 * layer, headDim * rank, 1 / Math.sqrt(rank));
+    const matrix = projectionOf?.(layer) ?? random();
+    const squares = (rows: Float32Array) => squaredNorms(projected(rows, matrix, headDim), rank);
+    return shareScores(squares(keys), squares(values), positions, rule);
   };
   return Object.freeze<Scorer>({
-    ...scorerFrom("cur", [], scoreRow),
+    ...scorerFrom("cur", [], projectedRow),
+    ...(!randomProjection && {
+      score: (encoder, batch, out) => encoder.run(normShares, { ...rule, batch, out }),
+    }),
     options: {
       sinks,
       leverage,
@@ -68,13 +54,6 @@ export function cur(options: CurOptions = {}): Scorer {
   });
 }
 
-function squaredNorms(vectors: Float32Array | Float64Array, width: number): Float64Array {
-  const out = new Float64Array(vectors.length / width);
-  for (let j = 0, at = 0; j < out.length; j++)
-    for (let c = 0; c < width; c++, at++) out[j]! += vectors[at]! * vectors[at]!;
-  return out;
-}
-
 /** vectors [n, width] × matrix [width, rank]. */
 function projected(vectors: Float32Array, matrix: Float32Array, width: number): Float64Array {
   const out = new Float64Array((vectors.length / width) * rank);
@@ -83,22 +62,5 @@ function projected(vectors: Float32Array, matrix: Float32Array, width: number): 
       const factor = vectors[j * width + c]!;
       for (let r = 0; r < rank; r++) out[j * rank + r]! += factor * matrix[c * rank + r]!;
     }
-  return out;
-}
-
-/** Each number divided by the sum of its window of consecutive tokens; 0 where that sum is 0. */
-function localShares(
-  values: Float64Array,
-  order: Uint32Array | undefined,
-  window: number,
-): Float64Array {
-  const out = new Float64Array(values.length);
-  for (let from = 0; from < values.length; from += window) {
-    const to = Math.min(values.length, from + window);
-    const slot = (j: number) => (order ? order[j]! : j);
-    let total = 0;
-    for (let j = from; j < to; j++) total += values[slot(j)]!;
-    for (let j = from; j < to; j++) out[slot(j)] = total > 0 ? values[slot(j)]! / total : 0;
-  }
   return out;
 }

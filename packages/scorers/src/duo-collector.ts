@@ -9,6 +9,7 @@ import {
   type Scorer,
 } from "@kvcache/core";
 import { duoHeadScores, keySums } from "@kvcache/kernels";
+import { type CollectorState, restoreInto } from "./collector-state.ts";
 import { position } from "./position.ts";
 
 export interface DuoCollector {
@@ -16,6 +17,16 @@ export interface DuoCollector {
   readonly scorer: Scorer;
   /** The profile of everything seen so far. Throws `invalid-argument` when nothing was. */
   profile(model: HeadProfile["model"]): HeadProfile;
+  state(): CollectorState;
+  /** Goes on from what an earlier run gathered. */
+  restore(state: CollectorState): void;
+}
+
+export interface DuoCollectorOptions {
+  /** Distances that mean queries and keys are compared at. Default 500. */
+  readonly positions?: number;
+  /** Of the model; else that of the texts, so that at least one must be observed. */
+  readonly view?: ModelView;
 }
 
 interface Sample {
@@ -31,19 +42,21 @@ interface Sample {
  */
 export function duoCollector(
   shape: KvShape,
-  { positions = 500 }: { readonly positions?: number } = {},
+  { positions = 500, view: given }: DuoCollectorOptions = {},
 ): DuoCollector {
   checkWholeNumber("positions", positions, 1);
   const { numLayers, numQueryHeads, numKvHeads, headDim } = shape;
   const samples: Sample[] = [];
-  let view: ModelView | undefined;
+  let view = given;
+
+  const emptySample = (): Sample => ({
+    queries: new Float64Array(numLayers * numQueryHeads * headDim),
+    keys: new Float64Array(numLayers * numKvHeads * headDim),
+    tokens: 0,
+  });
 
   function observer(): Observer {
-    const sample: Sample = {
-      queries: new Float64Array(numLayers * numQueryHeads * headDim),
-      keys: new Float64Array(numLayers * numKvHeads * headDim),
-      tokens: 0,
-    };
+    const sample = emptySample();
     const own: Observer = {
       observe(encoder, { start, tokenIds, queriesPreRope }, batch) {
         if (sample.tokens === 0) samples.push(sample);
@@ -77,6 +90,23 @@ export function duoCollector(
       needs: [{ kind: "queryStatistics", skip: 0 }],
       createObserver: observer,
     }),
+    state: () =>
+      Object.fromEntries(
+        samples.flatMap(({ queries, keys, tokens }, i) => [
+          [`queries.${i}`, queries.slice()],
+          [`keys.${i}`, keys.slice()],
+          [`tokens.${i}`, Float64Array.of(tokens)],
+        ]),
+      ),
+    restore(state) {
+      samples.length = 0;
+      for (let i = 0; state[`tokens.${i}`]; i++) {
+        const sample = emptySample();
+        restoreInto(sample.queries, state, `queries.${i}`);
+        restoreInto(sample.keys, state, `keys.${i}`);
+        samples.push({ ...sample, tokens: state[`tokens.${i}`]![0]! });
+      }
+    },
     profile(model) {
       if (samples.length === 0)
         throw new KvCacheError("invalid-argument", "No text was observed.", {

@@ -46,11 +46,11 @@ export function expectedAttention(options: ExpectedAttentionOptions = {}): Score
   };
   const given = statistics && { ...statistics, ...(!covariance && { covariances: undefined }) };
   return Object.freeze<Scorer>({
-    name: "expected-attention",
+    name: "gaussian-attention",
     options: { ...params, covariance, statistics: identity },
     needs: given ? [] : [{ kind: "queryStatistics", skip: sinks }],
     ...(statistics
-      ? { checkShape: (shape) => checkQueryStatistics(statistics, shape) }
+      ? { checkShape: (shape, fingerprint) => checkQueryStatistics(statistics, shape, fingerprint) }
       : {
           createObserver: (layout) => queryMomentsObserver(layout, { skip: sinks, covariance }),
         }),

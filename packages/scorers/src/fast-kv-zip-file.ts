@@ -1,5 +1,6 @@
 import { KvCacheError, type KvShape } from "@kvcache/core";
 import {
+  checkModelFingerprint,
   checkModelShape,
   checkTensorShape,
   type MethodFileIdentity,
@@ -9,6 +10,7 @@ import {
   writeMethodFile,
 } from "./method-file.ts";
 import type { FileTensor } from "./tensor-file.ts";
+import { readTorchFile } from "./torch-file.ts";
 
 const names = [
   "gateQueryWeight",
@@ -118,6 +120,17 @@ export function convertRetentionGates(layers: readonly Tensors[], model = ""): R
   return retentionGatesOf(tensors, model);
 }
 
+/** Gates from the bytes of the file that their authors publish. Throws `invalid-file`. */
+export function convertRetentionGatesFile(bytes: Uint8Array, model = ""): RetentionGates {
+  const file = readTorchFile(bytes);
+  const layers = file instanceof Map ? file.get("module") : undefined;
+  if (!Array.isArray(layers) || !layers.every((layer) => layer instanceof Map))
+    throw new KvCacheError("invalid-file", "This PyTorch file holds no gates of layers.", {
+      remedy: "Give a file of the repository Jang-Hyun/Fast-KVzip.",
+    });
+  return convertRetentionGates(layers, model);
+}
+
 export function writeRetentionGates(
   gates: RetentionGates,
   about: Readonly<Record<string, string>> = {},
@@ -139,10 +152,16 @@ export function writeRetentionGates(
   return writeMethodFile({ method: "fast-kv-zip", model: gates.model, about, tensors });
 }
 
-/** Throws `invalid-plan` where the gates belong to a model of another shape. */
-export const checkRetentionGates = (gates: RetentionGates, model: KvShape): void =>
+/** Throws `invalid-plan` where the gates belong to another model, by shape or fingerprint. */
+export function checkRetentionGates(
+  gates: RetentionGates,
+  model: KvShape,
+  fingerprint?: string,
+): void {
   checkModelShape(
     "retention gates",
     [gates.numLayers, gates.numKvHeads, gates.numKvHeads * gates.groupSize],
     [model.numLayers, model.numKvHeads, model.numQueryHeads],
   );
+  checkModelFingerprint("retention gates", gates, fingerprint);
+}

@@ -1,7 +1,7 @@
 import { distanceMass, needleAttention } from "@kvcache/kernels";
 import { testScorer, tokenCache } from "@kvcache/testing";
 import { expect, it } from "vitest";
-import { duoCollector, heatCollector, retrievalCollector } from "./index.ts";
+import { duoCollector, heatCollector, queryCollector, retrievalCollector } from "./index.ts";
 
 testScorer("duoCollector", (shape) => duoCollector(shape).scorer, { forgets: false });
 testScorer("retrievalCollector", (shape) => retrievalCollector(shape).scorer, { forgets: false });
@@ -107,4 +107,48 @@ it("counts samples that were answered right, from the prompt's end on", () => {
   });
   expect(() => retrievalCollector(shape).profile(model)).toThrow("No sample was answered right");
   expect(() => collector.begin({ ...sample, needle: { from: 6, to: 6 } })).toThrow("No needle");
+});
+
+it("goes on from a stored state as if it had not stopped", () => {
+  const collectors = [
+    () => heatCollector(shape, { edges: [2, 8] }),
+    () => duoCollector(shape),
+    () => queryCollector(shape, { rotated: false }),
+  ];
+  for (const make of collectors) {
+    const [whole, first, second] = [make(), make(), make()];
+    const feed = ({ scorer }: typeof whole, sequence: number) =>
+      observed(scorer, 2).feed(sequence, 12, { flags: 0 });
+    feed(whole, 0);
+    feed(whole, 1);
+    feed(first, 0);
+    second.restore(first.state());
+    feed(second, 1);
+    expect(second.state()).toEqual(whole.state());
+  }
+  const other = heatCollector({ ...shape, numLayers: 3 });
+  expect(() => other.restore(heatCollector(shape).state())).toThrow("another model");
+});
+
+it("looks at the last queries of a pass only, where told to", () => {
+  const [some, all] = [4, null].map((queriesPerPass) => {
+    const collector = heatCollector(shape, { edges: [3], queriesPerPass });
+    const made = observed(collector.scorer);
+    // The same four queries: at the end of a pass, or alone in one.
+    if (queriesPerPass) made.feed(0, 12, { flags: 0 });
+    else {
+      const before = heatCollector(shape, { edges: [3] });
+      const twin = observed(before.scorer);
+      twin.feed(0, 8, { flags: 0 });
+      twin.feed(0, 4, { flags: 0 });
+      const rest = heatCollector(shape, { edges: [3] });
+      observed(rest.scorer).feed(0, 8, { flags: 0 });
+      const [both, early] = [before.state().mass!, rest.state().mass!];
+      return both.map((mass, i) => mass - early[i]!);
+    }
+    return collector.state().mass!;
+  });
+  some!.forEach((mass, i) => {
+    expect(mass).toBeCloseTo(all![i]!, 8);
+  });
 });

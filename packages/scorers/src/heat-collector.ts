@@ -1,5 +1,6 @@
 import {
   checkOneOf,
+  checkWholeNumber,
   groupSize,
   type HeadProfile,
   headProfile,
@@ -8,6 +9,7 @@ import {
   type Scorer,
 } from "@kvcache/core";
 import { distanceMass } from "@kvcache/kernels";
+import { type CollectorState, restoreInto } from "./collector-state.ts";
 import { stretchEdges } from "./distance-heat.ts";
 import { position } from "./position.ts";
 
@@ -16,6 +18,8 @@ export interface HeatCollectorOptions {
   readonly edges?: readonly number[];
   /** max (default): no query head of a group loses what it reads. */
   readonly groupReduce?: "max" | "mean";
+  /** Last queries of each pass that are looked at; null (default): all of them, which takes long. */
+  readonly queriesPerPass?: number | null;
 }
 
 export interface HeatCollector {
@@ -23,6 +27,9 @@ export interface HeatCollector {
   readonly scorer: Scorer;
   /** The heat profile of everything seen so far. */
   profile(model: HeadProfile["model"]): HeadProfile;
+  state(): CollectorState;
+  /** Goes on from what an earlier run gathered. */
+  restore(state: CollectorState): void;
 }
 
 /**
@@ -30,20 +37,24 @@ export interface HeatCollector {
  * calibration texts through an engine under its scorer, with a full cache.
  */
 export function heatCollector(shape: KvShape, options: HeatCollectorOptions = {}): HeatCollector {
-  const { groupReduce = "max" } = options;
+  const { groupReduce = "max", queriesPerPass = null } = options;
+  if (queriesPerPass !== null) checkWholeNumber("queriesPerPass", queriesPerPass, 1);
   checkOneOf("groupReduce", groupReduce, ["max", "mean"]);
   const edges = stretchEdges(options.edges ?? [64, 256, 1024, 4096]);
   const { numLayers, numQueryHeads, numKvHeads } = shape;
+  const width = numQueryHeads * shape.headDim;
   const stretches = edges.length + 1;
   const mass = new Float64Array(numLayers * numQueryHeads * stretches);
   const seen = new Float64Array(stretches);
   const observer: Observer = {
     observe(encoder, { start, tokenIds, queries }, batch) {
+      const count = Math.min(tokenIds.length, queriesPerPass ?? Number.POSITIVE_INFINITY);
+      const skipped = tokenIds.length - count;
       encoder.run(distanceMass, {
         batch,
-        queries,
-        start,
-        count: tokenIds.length,
+        queries: (layer) => queries(layer).subarray(skipped * width),
+        start: start + skipped,
+        count,
         edges,
         mass,
         seen,
@@ -59,6 +70,11 @@ export function heatCollector(shape: KvShape, options: HeatCollectorOptions = {}
       needs: [{ kind: "chunkQueries" }],
       createObserver: () => observer,
     }),
+    state: () => ({ mass: mass.slice(), seen: seen.slice() }),
+    restore(state) {
+      restoreInto(mass, state, "mass");
+      restoreInto(seen, state, "seen");
+    },
     profile(model) {
       const group = groupSize(shape);
       const values = Array.from({ length: numLayers * numKvHeads * stretches }, (_, i) => {

@@ -1,5 +1,6 @@
 import { KvCacheError, type KvShape } from "@kvcache/core";
 import {
+  checkModelFingerprint,
   checkModelShape,
   checkTensorShape,
   type MethodFileIdentity,
@@ -113,6 +114,7 @@ export function convertKvZap(bytes: Uint8Array, model = ""): KvZapSurrogate {
 export function writeKvZap(
   { shape: [numLayers, numKvHeads, hiddenSize], layers, model }: KvZapSurrogate,
   about: Readonly<Record<string, string>> = {},
+  dtype: "F32" | "F16" = "F32",
 ): Uint8Array {
   const width = layers[0]!.bias1.length;
   const joined = (parts: readonly (Float32Array | undefined)[], ...shape: number[]) => {
@@ -157,9 +159,12 @@ export function writeKvZap(
       ),
     );
   }
-  return writeMethodFile({ method: "kv-zap", model, about, tensors });
+  return writeMethodFile({ method: "kv-zap", model, about, tensors }, dtype);
 }
 
-/** Throws `invalid-plan` where the surrogate belongs to a model of another shape. */
-export const checkKvZap = ({ shape }: KvZapSurrogate, model: KvShape): void =>
-  checkModelShape("KVzap surrogates", shape.slice(0, 2), [model.numLayers, model.numKvHeads]);
+/** Throws `invalid-plan` where the surrogate belongs to another model, by shape or fingerprint. */
+export function checkKvZap(weights: KvZapSurrogate, model: KvShape, fingerprint?: string): void {
+  const wanted = [model.numLayers, model.numKvHeads];
+  checkModelShape("KVzap surrogates", weights.shape.slice(0, 2), wanted);
+  checkModelFingerprint("KVzap surrogates", weights, fingerprint);
+}

@@ -1,5 +1,5 @@
 import { checkWholeNumber, type Protect, type Scorer } from "@kvcache/core";
-import { leverageScore } from "@kvcache/kernels";
+import { keyLeverage } from "@kvcache/kernels";
 import { gaussianMatrix } from "./gaussian-matrix.ts";
 
 export interface LeverageOptions {
@@ -41,7 +41,7 @@ export function leverage(options: LeverageOptions = {}): Scorer {
       const { headDim } = batch.shape;
       const sketchOf =
         options.sketchOf ?? ((layer: number, head: number) => randomSketch(layer, head, headDim));
-      encoder.run(leverageScore, { batch, out, sketch, sketchOf, ridge, ends });
+      encoder.run(keyLeverage, { batch, out, sketch, sketchOf, ridge, ends });
     },
   });
 }

@@ -49,16 +49,13 @@ export function readMethodFile(bytes: Uint8Array, method: string): MethodFile {
   return { method, model, about, tensors };
 }
 
-export const writeMethodFile = ({ method, model, about, tensors }: MethodFile): Uint8Array =>
-  writeTensorFile({
-    metadata: {
-      ...about,
-      "kvcache.method": method,
-      "kvcache.version": version,
-      "kvcache.model": model,
-    },
-    tensors,
-  });
+export const writeMethodFile = (
+  { method, model, about, tensors }: MethodFile,
+  dtype: "F32" | "F16" = "F32",
+): Uint8Array => {
+  const own = { "kvcache.method": method, "kvcache.version": version, "kvcache.model": model };
+  return writeTensorFile({ metadata: { ...about, ...own }, tensors }, dtype);
+};
 
 /** A tensor of a file. Throws `invalid-file` when it is missing or has another rank. */
 export function tensorOf(
@@ -102,6 +99,23 @@ export function checkModelShape(
     "invalid-plan",
     `The ${what} were made for another model: shape [${found}], this one needs [${wanted}].`,
     { value: found, remedy: "Load the file that belongs to this model." },
+  );
+}
+
+/**
+ * Throws `invalid-plan` where a method's file names the fingerprint of another model. Files that say a
+ * name, or nothing, can be told apart by their shape only.
+ */
+export function checkModelFingerprint(
+  what: string,
+  { model }: Pick<MethodFileIdentity, "model">,
+  fingerprint: string | undefined,
+): void {
+  if (fingerprint === undefined || model === fingerprint || !/^[0-9a-f]{32}$/.test(model)) return;
+  throw new KvCacheError(
+    "invalid-plan",
+    `The ${what} were made for another model, ${model}; this one is ${fingerprint}.`,
+    { value: model, remedy: "Load the file that belongs to this model, or make one." },
   );
 }
 

@@ -3,6 +3,10 @@ import { gaussianMatrix } from "./gaussian-matrix.ts";
 import {
   budgetCurveOf,
   calibrateQFilters,
+  checkKvZap,
+  checkQFilters,
+  checkQueryStatistics,
+  checkRetentionGates,
   convertBudgetCurve,
   convertKvZap,
   convertQFilters,
@@ -45,9 +49,38 @@ describe("files of methods", () => {
     expect(readKvZap(writeKvZap(surrogate(5)))).toEqual(surrogate(5));
     const linear = surrogate();
     expect(readKvZap(writeKvZap(linear))).toEqual(linear);
+    expect(readKvZap(Buffer.from(writeKvZap(linear)))).toEqual(linear);
     expect(readRetentionGates(writeRetentionGates(gates))).toEqual(gates);
     expect(readBudgetCurve(writeBudgetCurve(curve))).toEqual(curve);
     expect(readTensorFile(writeQFilters(filters, about)).metadata).toMatchObject(about);
+  });
+
+  it("can be half as large, to three digits", () => {
+    const half = writeKvZap(surrogate(5), {}, "F16");
+    const whole = writeKvZap(surrogate(5));
+    expect(half.length).toBeLessThan(0.75 * whole.length);
+    const read = readKvZap(half).layers[1]!;
+    surrogate(5).layers[1]!.weight1.forEach((weight, i) => {
+      expect(Math.abs(read.weight1[i]! - weight)).toBeLessThanOrEqual(Math.abs(weight) / 1024);
+    });
+    const wide = new Map([["x", { shape: [1], data: Float32Array.of(7e4) }]]);
+    expect(() => writeTensorFile({ metadata: {}, tensors: wide }, "F16")).toThrow(
+      "too large for F16",
+    );
+  });
+
+  it("are refused for a model of another fingerprint", () => {
+    const [own, other] = ["0".repeat(32), "1".repeat(32)];
+    const bound = { ...statistics, model: own };
+    expect(() => checkQueryStatistics(bound, shape, own)).not.toThrow();
+    expect(() => checkQueryStatistics(bound, shape)).not.toThrow();
+    expect(() => checkQueryStatistics(bound, shape, other)).toThrow("made for another model, 000");
+    expect(() => checkQueryStatistics(statistics, shape, other)).not.toThrow();
+    expect(() => checkQFilters({ ...filters, model: own }, shape, other)).toThrow("another model");
+    expect(() => checkKvZap({ ...surrogate(), model: own }, shape, other)).toThrow("another model");
+    expect(() => checkRetentionGates({ ...gates, model: own }, shape, other)).toThrow(
+      "another model",
+    );
   });
 
   it("are told apart by their contents", () => {

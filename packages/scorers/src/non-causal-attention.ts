@@ -27,7 +27,7 @@ export function nonCausalAttention(options: NonCausalAttentionOptions = {}): Sco
   checkOneOf("padding", padding, ["zero-logit", "none"]);
   const padded = padding === "zero-logit";
   return Object.freeze<Scorer>({
-    name: "non-causal-attention",
+    name: "received-attention",
     options: { chunk, padding, ends },
     needs: [{ kind: "chunkQueries" }],
     createObserver: (layout) => receivedAttentionObserver(layout, { chunk, padded, ends }),

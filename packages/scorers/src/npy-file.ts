@@ -28,7 +28,8 @@ export function readNpyFile(bytes: Uint8Array): FileTensor {
   const width = Number(dtype);
   if (bytes.length - end !== count * width)
     throw malformed(`its data does not fill the shape [${sizes}]`);
-  const data = bytes.slice(end).buffer;
+  // A copy: slice of a Buffer is none.
+  const data = new Uint8Array(bytes.subarray(end)).buffer;
   return {
     shape: sizes,
     data: width === 4 ? new Float32Array(data) : Float32Array.from(new Float64Array(data)),

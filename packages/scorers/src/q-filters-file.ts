@@ -1,6 +1,7 @@
 import { groupSize, type KvShape } from "@kvcache/core";
 import { leadingDirection } from "./leading-direction.ts";
 import {
+  checkModelFingerprint,
   checkModelShape,
   type MethodFileIdentity,
   readMethodFile,
@@ -49,9 +50,11 @@ export const writeQFilters = (
     tensors: new Map([["filters", { shape, data: filters }]]),
   });
 
-/** Throws `invalid-plan` where the filters belong to a model of another shape. */
-export const checkQFilters = ({ shape }: QFilters, model: KvShape): void =>
-  checkModelShape("Q-Filters", shape, [model.numLayers, model.numKvHeads, model.headDim]);
+/** Throws `invalid-plan` where the filters belong to another model, by shape or fingerprint. */
+export function checkQFilters(filters: QFilters, model: KvShape, fingerprint?: string): void {
+  checkModelShape("Q-Filters", filters.shape, [model.numLayers, model.numKvHeads, model.headDim]);
+  checkModelFingerprint("Q-Filters", filters, fingerprint);
+}
 
 /**
  * Filters from queries after RoPE: the first right singular vector of each query head's queries,

@@ -1,5 +1,6 @@
 import { hostTensor, type KvShape, type Observer, type Scorer } from "@kvcache/core";
 import { queryMoments } from "@kvcache/kernels";
+import { type CollectorState, restoreInto } from "./collector-state.ts";
 import { position } from "./position.ts";
 import { type QueryStatisticsFile, queryStatisticsOf } from "./query-statistics-file.ts";
 
@@ -18,6 +19,9 @@ export interface QueryCollector {
   readonly scorer: Scorer;
   /** What was gathered so far. */
   collected(): CollectedQueries;
+  state(): CollectorState;
+  /** Goes on from what an earlier run gathered. */
+  restore(state: CollectorState): void;
 }
 
 export interface QueryCollectorOptions {
@@ -67,6 +71,16 @@ export function queryCollector(
       createObserver: () => observer,
     }),
     collected: () => ({ means: means.slice(), deviations: deviations.slice(), count }),
+    state: () => ({
+      means: means.slice(),
+      deviations: deviations.slice(),
+      count: Float64Array.of(count),
+    }),
+    restore(state) {
+      restoreInto(means, state, "means");
+      restoreInto(deviations, state, "deviations");
+      count = state.count?.[0] ?? 0;
+    },
   };
 }
 

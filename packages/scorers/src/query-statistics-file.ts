@@ -1,6 +1,7 @@
 import type { KvShape } from "@kvcache/core";
 import type { QueryStatistics } from "@kvcache/kernels";
 import {
+  checkModelFingerprint,
   checkModelShape,
   checkTensorShape,
   type MethodFileIdentity,
@@ -69,22 +70,22 @@ function fromTensors(
 export const writeQueryStatistics = (
   statistics: QueryStatisticsFile,
   about: Readonly<Record<string, string>> = {},
-): Uint8Array =>
-  writeMethodFile({
-    method: "expected-attention",
-    model: statistics.model,
-    about,
-    tensors: new Map([
-      ["queryMean", { shape: statistics.shape, data: statistics.means }],
-      [
-        "queryCovariance",
-        { shape: [...statistics.shape, statistics.shape[2]], data: statistics.covariances },
-      ],
-    ]),
-  });
+  dtype: "F32" | "F16" = "F32",
+): Uint8Array => {
+  const { shape, means, covariances, model } = statistics;
+  const tensors = new Map([
+    ["queryMean", { shape, data: means }],
+    ["queryCovariance", { shape: [...shape, shape[2]], data: covariances }],
+  ]);
+  return writeMethodFile({ method: "expected-attention", model, about, tensors }, dtype);
+};
 
-/** Throws `invalid-plan` where the statistics belong to a model of another shape. */
-export const checkQueryStatistics = (
-  { shape }: QueryStatisticsFile,
+/** Throws `invalid-plan` where the statistics belong to another model, by shape or fingerprint. */
+export function checkQueryStatistics(
+  statistics: QueryStatisticsFile,
   { numLayers, numQueryHeads, headDim }: KvShape,
-): void => checkModelShape("query statistics", shape, [numLayers, numQueryHeads, headDim]);
+  fingerprint?: string,
+): void {
+  checkModelShape("query statistics", statistics.shape, [numLayers, numQueryHeads, headDim]);
+  checkModelFingerprint("query statistics", statistics, fingerprint);
+}

@@ -2,14 +2,12 @@ import {
   checkWholeNumber,
   defineKernel,
   groupSize,
-  type HostCache,
   hostArray,
   type KvBatch,
-  KvCacheError,
   type Scorer,
   type Tensor,
 } from "@kvcache/core";
-import { forEachRow, gatherPositions, queryAttention } from "@kvcache/kernels";
+import { forEachRow, gatherPositions, hostOf, queryAttention } from "@kvcache/kernels";
 
 export interface QuestionAttentionOptions {
   /** Tokens of the question, at the prompt's end. */
@@ -32,8 +30,9 @@ export function questionAttention({ window, normalize = true }: QuestionAttentio
     options: { window, normalize },
     needs: [{ kind: "windowQueries", window }],
     score(encoder, batch, out) {
-      const { numQueryHeads } = batch.shape;
-      const tables = batch.sequences.map((sequence, sequenceIndex) => {
+      const { numQueryHeads, headDim } = batch.shape;
+      const width = numQueryHeads * headDim;
+      const tables = batch.sequences.map((_, sequenceIndex) => {
         const next = batch.nextPositions[sequenceIndex]!;
         const count = Math.min(window, batch.windowLengths[sequenceIndex]!);
         const start = next - count;
@@ -41,11 +40,13 @@ export function questionAttention({ window, normalize = true }: QuestionAttentio
         const factors = encoder.upload(Float32Array.from({ length: count }, (_, i) => weight(i)));
         return batch.layers.map((layer) => {
           const table = encoder.tensor("f32", numQueryHeads * next);
+          const queries = encoder.tensor("f32", count * width);
+          encoder.run(lastQueries, { batch, sequenceIndex, layer, start, out: queries });
           encoder.run(queryAttention, {
             batch,
             sequenceIndex,
             layer,
-            queries: encoder.upload(lastQueries(hostOf(batch), sequence, layer, start, count)),
+            queries,
             factors,
             start,
             seen: [{ from: 0, to: next }],
@@ -62,33 +63,31 @@ export function questionAttention({ window, normalize = true }: QuestionAttentio
   });
 }
 
-function hostOf({ host }: KvBatch): HostCache {
-  if (host) return host;
-  throw new KvCacheError("unsupported", "Question attention needs a cache in host memory.", {
-    remedy: "Use windowAttention on this backend.",
-  });
-}
-
 /** The largest float32. */
 const highest = 2 ** 128 - 2 ** 104;
 
-/** The ring's queries of positions start … start + count − 1: [count, numQueryHeads × headDim]. */
-function lastQueries(
-  { layout, windowSize, windowQueries }: HostCache,
-  sequence: number,
-  layer: number,
-  start: number,
-  count: number,
-): Float32Array {
-  const { numLayers, numQueryHeads, headDim } = layout.shape;
-  const width = numQueryHeads * headDim;
-  const out = new Float32Array(count * width);
-  for (let i = 0; i < count; i++) {
-    const row = (sequence * numLayers + layer) * windowSize + ((start + i) % windowSize);
-    out.set(windowQueries.subarray(row * width, (row + 1) * width), i * width);
-  }
-  return out;
-}
+/** The ring's queries of a layer from position `start` on. */
+const lastQueries = defineKernel<{
+  readonly batch: KvBatch;
+  readonly sequenceIndex: number;
+  readonly layer: number;
+  readonly start: number;
+  /** f32 [count, numQueryHeads × headDim]. */
+  readonly out: Tensor;
+}>({
+  name: "last-queries",
+  reference({ batch, sequenceIndex, layer, start, out }) {
+    const { layout, windowSize, windowQueries } = hostOf(batch);
+    const { numLayers, numQueryHeads, headDim } = layout.shape;
+    const queries = hostArray(out, "f32");
+    const width = numQueryHeads * headDim;
+    const ring = (batch.sequences[sequenceIndex]! * numLayers + layer) * windowSize;
+    for (let i = 0; i * width < queries.length; i++) {
+      const row = ring + ((start + i) % windowSize);
+      queries.set(windowQueries.subarray(row * width, (row + 1) * width), i * width);
+    }
+  },
+});
 
 const groupMean = defineKernel<{
   readonly batch: KvBatch;

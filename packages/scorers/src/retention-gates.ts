@@ -15,6 +15,7 @@ import {
   hiddenScoreObserver,
   readHiddenScores,
 } from "./hidden-scores.ts";
+import { splitRows } from "./position-table.ts";
 
 export interface RetentionGatesOptions {
   /** Of the model; a plan without them is refused. */
@@ -44,8 +45,8 @@ export function retentionGates(options: RetentionGatesOptions): Scorer {
   checkFraction("windowRatio", windowRatio);
   checkWholeNumber("longWindow", longWindow, 0);
   checkWholeNumber("sinks", sinks, 0);
-  const checkShape: NonNullable<Scorer["checkShape"]> = (shape) => {
-    if (gates) return checkRetentionGates(gates, shape);
+  const checkShape: NonNullable<Scorer["checkShape"]> = (shape, fingerprint) => {
+    if (gates) return checkRetentionGates(gates, shape, fingerprint);
     throw new KvCacheError("invalid-plan", "Fast KVzip needs the gates of the model.", {
       remedy: "Load a published file: see @kvcache/policy-fast-kv-zip.",
     });
@@ -90,6 +91,7 @@ function recordGates(
     encoder.run(linearRows, { input: hidden, numRows: count, weight, ...(bias && { bias }), out });
     return out;
   };
+  const gated = encoder.tensor("f32", outs.length * count);
   encoder.run(retentionGate, {
     queries: linear(own("gateQueryWeight"), own("gateQueryBias")),
     keys: linear(own("gateKeyWeight")),
@@ -99,6 +101,8 @@ function recordGates(
     normEpsilon,
     baseKeys: own("gateBase"),
     bias: own("gateBias"),
-    outs,
+    heads: outs.length,
+    out: gated,
   });
+  encoder.run(splitRows, { rows: gated, outs });
 }

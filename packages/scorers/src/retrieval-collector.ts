@@ -7,6 +7,7 @@ import {
   type Scorer,
 } from "@kvcache/core";
 import { needleAttention } from "@kvcache/kernels";
+import { type CollectorState, restoreInto } from "./collector-state.ts";
 import { position } from "./position.ts";
 
 /** A question whose answer stands at one place of the prompt. */
@@ -26,6 +27,11 @@ export interface RetrievalCollector {
   end(right: boolean): void;
   /** The profile of all samples that count. Throws `invalid-argument` when none does. */
   profile(model: HeadProfile["model"]): HeadProfile;
+  /** Samples that count so far. */
+  readonly counted: number;
+  state(): CollectorState;
+  /** Goes on from what an earlier run gathered. */
+  restore(state: CollectorState): void;
 }
 
 /**
@@ -77,6 +83,14 @@ export function retrievalCollector(shape: KvShape): RetrievalCollector {
         });
       }
       running = undefined;
+    },
+    get counted() {
+      return counted;
+    },
+    state: () => ({ scores: scores.slice(), counted: Float64Array.of(counted) }),
+    restore(state) {
+      restoreInto(scores, state, "scores");
+      counted = state.counted?.[0] ?? 0;
     },
     profile(model) {
       if (counted === 0)

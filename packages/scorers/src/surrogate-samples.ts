@@ -8,6 +8,7 @@ import {
   type Tensor,
 } from "@kvcache/core";
 import { forEachRow, gatherPositions } from "@kvcache/kernels";
+import type { CollectorState } from "./collector-state.ts";
 import { joinScorers } from "./joined-scorers.ts";
 import { type KvZapSurrogate, kvZapSurrogateOf } from "./kv-zap-file.ts";
 import { type Examples, type MlpTrainingOptions, trainMlp } from "./mlp-training.ts";
@@ -29,6 +30,9 @@ export interface SurrogateSamples {
   /** Block inputs, and logarithms of the teacher's scores: one example for each sampled token. */
   layer(layer: number): Examples;
   readonly numLayers: number;
+  state(): CollectorState;
+  /** Goes on from what an earlier run gathered. */
+  restore(state: CollectorState): void;
 }
 
 interface HiddenObserver extends Observer {
@@ -54,7 +58,9 @@ export function surrogateSamples(
   { perSequence = 500, seed = 0 }: SurrogateSamplesOptions = {},
 ): SurrogateSamples {
   const taken: Taken[] = [];
-  const random = uniformNumbers(seed);
+  let sequences = 0;
+  /** Each sequence has its own, so that a run which is taken up again chooses as one in one piece. */
+  const nextRandom = () => uniformNumbers(Math.imul(seed, 0x9e3779b1) + sequences++);
   const watcher: Scorer = { ...position(), needs: [{ kind: "hidden" }], createObserver };
   const parts = joinScorers([teacher, watcher]);
   return {
@@ -62,6 +68,32 @@ export function surrogateSamples(
       return taken.length;
     },
     layer: (layer) => joinedExamples(taken[layer]),
+    state: () => ({
+      sequences: Float64Array.of(sequences),
+      ...Object.fromEntries(
+        taken.flatMap((own, layer) => {
+          const { inputs, targets, count } = joinedExamples(own);
+          return [
+            [`inputs.${layer}`, inputs],
+            [`targets.${layer}`, targets],
+            [`count.${layer}`, Float64Array.of(count)],
+          ];
+        }),
+      ),
+    }),
+    restore(state) {
+      sequences = state.sequences?.[0] ?? 0;
+      taken.length = 0;
+      for (let layer = 0; state[`count.${layer}`]; layer++) {
+        const count = state[`count.${layer}`]![0]!;
+        const rowsOf = (name: string) => {
+          const all = state[`${name}.${layer}`] as Float32Array;
+          const size = all.length / count;
+          return Array.from({ length: count }, (_, i) => all.subarray(i * size, (i + 1) * size));
+        };
+        taken.push({ inputs: rowsOf("inputs"), targets: rowsOf("targets") });
+      }
+    },
     scorer: Object.freeze<Scorer>({
       name: "surrogate-samples",
       options: { teacher: [teacher.name, teacher.options ?? {}] },
@@ -71,7 +103,7 @@ export function surrogateSamples(
         teacher.score(encoder, parts.viewOf(batch, 0), out, target);
         const view = parts.viewOf(batch, 1);
         const passes = batch.sequences.map((_, i) => observed(view, i, hasPasses).passes);
-        encoder.run(takeSamples, { batch, scores: out, passes, perSequence, random, taken });
+        encoder.run(takeSamples, { batch, scores: out, passes, perSequence, nextRandom, taken });
       },
     }),
   };
@@ -108,19 +140,21 @@ interface TakeSamplesParams {
   /** Of each sequence. */
   readonly passes: readonly (readonly HiddenPass[])[];
   readonly perSequence: number;
-  readonly random: () => number;
+  /** Numbers for the sequence that comes next. */
+  readonly nextRandom: () => () => number;
   /** Per layer. */
   readonly taken: Taken[];
 }
 
 const takeSamples = defineKernel<TakeSamplesParams>({
   name: "take-samples",
-  reference({ batch, scores, passes, perSequence, random, taken }) {
+  reference({ batch, scores, passes, perSequence, nextRandom, taken }) {
     const { numKvHeads, numLayers } = batch.shape;
     while (taken.length < numLayers) taken.push({ inputs: [], targets: [] });
     const logs = logScores(batch, hostArray(scores, "f32"));
     passes.forEach((own, index) => {
-      for (const [position, values] of chosenTokens(logs[index]!, perSequence, random)) {
+      const chosen = chosenTokens(logs[index]!, perSequence, nextRandom());
+      for (const [position, values] of chosen) {
         const pass = own.findLast((p) => position >= p.start && position < p.start + p.count);
         pass?.hidden.forEach((rows, layer) => {
           const at = (position - pass.start) * pass.hiddenSize;

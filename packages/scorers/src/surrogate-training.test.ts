@@ -7,6 +7,7 @@ import {
   keyNorm,
   ridgeRegression,
   surrogate,
+  surrogateCorrelations,
   surrogateSamples,
   trainLinearSurrogate,
   trainMlp,
@@ -125,6 +126,35 @@ describe("surrogateSamples", () => {
       expect(targets[2 * i]).toBeCloseTo(Math.log(scores[slot]!), 5);
     }
     expect((await sampled(7)).samples.layer(0).count).toBe(14);
+  });
+
+  it("goes on from a stored state, and chooses the same tokens", async () => {
+    const { samples } = await sampled(7);
+    const again = surrogateSamples(teacher, { perSequence: 7, seed: 1 });
+    again.restore(samples.state());
+    expect(again.layer(1)).toEqual(samples.layer(1));
+    expect(again.state()).toEqual(samples.state());
+  });
+
+  it("tells how well a surrogate learnt", async () => {
+    const { samples } = await sampled(1000);
+    const { inputs, count } = samples.layer(0);
+    const size = inputs.length / count;
+    const weights = trainLinearSurrogate(samples, { alpha: 1e-3 });
+    const examplesOf = (layer: number) => {
+      const { weight1, bias1 } = weights.layers[layer]!;
+      const targets = Float32Array.from({ length: 2 * count }, (_, at) => {
+        const [i, head] = [at >> 1, at % 2];
+        let sum = bias1[head]!;
+        for (let c = 0; c < size; c++) sum += weight1[head * size + c]! * inputs[i * size + c]!;
+        // One head exactly, the other upside down.
+        return head === 0 ? 3 * sum + 1 : -sum;
+      });
+      return { inputs, count, targets };
+    };
+    surrogateCorrelations(weights, examplesOf).forEach((value, row) => {
+      expect(value).toBeCloseTo(row % 2 === 0 ? 1 : -1, 5);
+    });
   });
 
   it("trains surrogates that score", async () => {

@@ -22,8 +22,8 @@ import { checkKvZap, type KvZapSurrogate } from "./kv-zap-file.ts";
  * arXiv:2601.07891. Throws `invalid-plan` without weights, or with those of another model.
  */
 export function surrogate(weights: KvZapSurrogate | null): Scorer {
-  const checkShape: NonNullable<Scorer["checkShape"]> = (shape) => {
-    if (weights) return checkKvZap(weights, shape);
+  const checkShape: NonNullable<Scorer["checkShape"]> = (shape, fingerprint) => {
+    if (weights) return checkKvZap(weights, shape, fingerprint);
     throw new KvCacheError("invalid-plan", "KVzap needs the surrogates of the model.", {
       remedy: "Load a published file or train them: see @kvcache/policy-kv-zap.",
     });

@@ -1,4 +1,4 @@
-import { halvesToFloats, KvCacheError } from "@kvcache/core";
+import { floatsToHalves, halvesToFloats, KvCacheError } from "@kvcache/core";
 
 export interface FileTensor {
   readonly shape: readonly number[];
@@ -49,7 +49,8 @@ function tensorAt(name: string, entry: Entry, data: Uint8Array): FileTensor {
   const [from, to] = offsets;
   if (to - from !== width * count || to > data.length)
     throw malformed(`tensor ${name} of shape [${shape}] does not fill bytes ${from} to ${to}`);
-  const own = data.slice(from, to).buffer;
+  // A copy: slice of a Buffer is none.
+  const own = new Uint8Array(data.subarray(from, to)).buffer;
   if (dtype === "F32") return { shape, data: new Float32Array(own) };
   const floats = new Float32Array(count);
   const halves = new Uint16Array(own);
@@ -58,13 +59,23 @@ function tensorAt(name: string, entry: Entry, data: Uint8Array): FileTensor {
   return { shape, data: floats };
 }
 
-/** The bytes of a safetensors file of F32 tensors; its data begins at a multiple of 8 bytes. */
-export function writeTensorFile({ metadata, tensors }: TensorFile): Uint8Array {
+/**
+ * The bytes of a safetensors file of F32 tensors, or F16 at half the size; its data begins at a
+ * multiple of 8 bytes. Throws `invalid-argument` for numbers that F16 cannot hold.
+ */
+export function writeTensorFile(
+  { metadata, tensors }: TensorFile,
+  dtype: "F32" | "F16" = "F32",
+): Uint8Array {
+  const parts = new Map(
+    [...tensors].map(([name, { data }]) => [name, dtype === "F32" ? data : asHalves(name, data)]),
+  );
   const header: Record<string, unknown> = { __metadata__: metadata };
   let end = 0;
-  for (const [name, { shape, data }] of tensors) {
-    header[name] = { dtype: "F32", shape, data_offsets: [end, end + data.byteLength] };
-    end += data.byteLength;
+  for (const [name, { shape }] of tensors) {
+    const size = parts.get(name)!.byteLength;
+    header[name] = { dtype, shape, data_offsets: [end, end + size] };
+    end += size;
   }
   const text = new TextEncoder().encode(JSON.stringify(header));
   const start = lengthBytes + Math.ceil(text.length / 8) * 8;
@@ -72,11 +83,23 @@ export function writeTensorFile({ metadata, tensors }: TensorFile): Uint8Array {
   new DataView(bytes.buffer).setBigUint64(0, BigInt(start - lengthBytes), true);
   bytes.set(text, lengthBytes);
   let at = start;
-  for (const { data } of tensors.values()) {
+  for (const data of parts.values()) {
     bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
     at += data.byteLength;
   }
   return bytes;
+}
+
+function asHalves(name: string, data: Float32Array): Uint16Array {
+  const halves = new Uint16Array(data.length);
+  floatsToHalves(data, halves);
+  const wide = data.findIndex((x, i) => Number.isFinite(x) && (halves[i]! & 0x7fff) === 0x7c00);
+  if (wide >= 0)
+    throw new KvCacheError("invalid-argument", `${name} holds ${data[wide]}, too large for F16.`, {
+      value: data[wide],
+      remedy: "Write F32.",
+    });
+  return halves;
 }
 
 function parse(bytes: Uint8Array): Record<string, unknown> {

@@ -4,9 +4,12 @@ import {
   chunkAttention,
   gaussianAttention,
   gelu,
-  leverageScore,
+  keyLeverage,
+  keyProjection,
   linearRows,
+  normShares,
   queryMoments,
+  retentionGate,
 } from "@kvcache/kernels";
 import { randomFloats, randomNumbers } from "./random.ts";
 import { randomModelView } from "./random-model-view.ts";
@@ -42,7 +45,7 @@ export function statisticsCases(plain: KvBatch): {
       const sketchOf = (layer: number, head: number) =>
         floats(layer * 7 + head, headDim * sketch, 0.4);
       const more = { sketch, sketchOf, ridge, ends: { sinks: 1, recent: 2 } };
-      encoder.run(leverageScore, { batch, out, ...more });
+      encoder.run(keyLeverage, { batch, out, ...more });
     });
   const moments = (varies: boolean, wanted: "means" | "deviations") => (encoder: Encoder) => {
     const numRows = 150;
@@ -83,8 +86,21 @@ export function statisticsCases(plain: KvBatch): {
       const more = { tau: 3, futurePositions: 7, sinks: 1, epsilon: 1e-3 };
       encoder.run(capacityScore, { batch, out, means, ...more });
     }),
-    "leverage-score": leverages(5, 0.01),
-    "leverage-score, wide sketch": leverages(40, 1),
+    "key-leverage": leverages(5, 0.01),
+    "key-leverage, wide sketch": leverages(40, 1),
+    "norm-shares": scored((encoder, out) =>
+      encoder.run(normShares, { batch, out, leverage: "product", localWindow: 4, sinks: 2 }),
+    ),
+    "norm-shares, average of all": scored((encoder, out) =>
+      encoder.run(normShares, { batch, out, leverage: "average", localWindow: 0, sinks: 0 }),
+    ),
+    "norm-shares of values": scored((encoder, out) =>
+      encoder.run(normShares, { batch, out, leverage: "value", localWindow: 5, sinks: 0 }),
+    ),
+    "key-projection": scored((encoder, out) => {
+      const directions = floats(9, numLayers * numKvHeads * headDim);
+      encoder.run(keyProjection, { batch, directions, out });
+    }),
     "query-moments, means": moments(false, "means"),
     "query-moments, means with deviations": moments(true, "means"),
     "query-moments, deviations": moments(true, "deviations"),
@@ -92,6 +108,21 @@ export function statisticsCases(plain: KvBatch): {
     "chunk-attention, padded": received(20, true),
     "linear-rows": linear(70, 13, 29),
     "linear-rows, one number": linear(3, 200, 1),
+    "retention-gate": (encoder) => {
+      const [numTokens, heads, group, gateWidth, numBase] = [300, 2, 3, 6, 17];
+      const out = encoder.tensor("f32", heads * numTokens);
+      const upload = (seed: number, length: number) => encoder.upload(floats(seed, length));
+      encoder.run(retentionGate, {
+        queries: upload(11, numTokens * heads * group * gateWidth),
+        keys: upload(12, numTokens * heads * gateWidth),
+        ...{ numTokens, heads, normEpsilon: 1e-5, out },
+        queryNorm: upload(13, gateWidth),
+        keyNorm: upload(14, gateWidth),
+        baseKeys: upload(15, heads * numBase * gateWidth),
+        bias: upload(16, heads * group),
+      });
+      return out;
+    },
     gelu: (encoder) => {
       const values = encoder.upload(floats(8, 333, 3));
       encoder.run(gelu, { values });

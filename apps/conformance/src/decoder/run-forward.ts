@@ -45,7 +45,7 @@ export async function runEvicted(test: DecoderCase, backend: Backend): Promise<V
     const evicted = async () => {
       const sequence = runner.open();
       const logits = await sequence.prefill(inputIds);
-      const rows = rowPositions(runner.runtime.cache, sequence.slot);
+      const rows = await rowPositions(runner.runtime.cache, sequence.slot);
       const keep = slotsOfPositions(rows, indptr, positions);
       await sequence.keep(keep.indptr, keep.indices);
       return { sequence, logits };

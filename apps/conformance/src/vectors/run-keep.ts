@@ -1,10 +1,21 @@
 import { createReferenceBackend } from "@kvcache/backend-reference";
-import type { Backend, BudgetTarget, Encoder, KvBatch, SequenceSlot, Tensor } from "@kvcache/core";
+import {
+  type Backend,
+  type BudgetTarget,
+  type Encoder,
+  hostTensor,
+  type KvBatch,
+  type SequenceSlot,
+  type Tensor,
+  type TensorArray,
+} from "@kvcache/core";
 import { recordCompression } from "@kvcache/engine";
+import { createHostEncoder } from "@kvcache/kernels";
 import type { PagedCache } from "@kvcache/paged";
 import { failed, passed, skipped, type VectorCase, type Verdict } from "./case.ts";
 import { compareFloats, compareIntegers, compareKeep, first } from "./compare.ts";
 import { adapterOf, methodOf } from "./methods/index.ts";
+import { sessionOver } from "./session-over.ts";
 import { vectorRun } from "./vector-batch.ts";
 
 /** One compression event right after a case's prefill, nothing evicted yet. */
@@ -27,8 +38,8 @@ export interface KeepRun {
   readonly batch: KvBatch;
   readonly scores: ArrayLike<number>;
   readonly counts: ArrayLike<number>;
-  readonly indptr: ArrayLike<number>;
-  readonly indices: ArrayLike<number>;
+  readonly indptr: TensorArray;
+  readonly indices: TensorArray;
   /** Values that were read before the cache was compacted, by name. */
   readonly measured: ReadonlyMap<string, ArrayLike<number>>;
 }
@@ -42,10 +53,11 @@ export async function runKeep(
   if ("skip" in method) return skipped(method.skip);
   const { policy, target } = method;
   const { cache, sequence, batch: batchOf } = vectorRun(vector, policy);
-  const session = backend.attach(cache);
+  const over = await sessionOver(backend, cache, sequence);
   try {
-    const encoder = session.encoder();
-    const batch = await batchOf(encoder, { protect: policy.protect, phase: "prefill" });
+    const encoder = over.session.encoder();
+    const own = await batchOf({ protect: policy.protect, phase: "prefill" });
+    const batch = over.on(own);
     adapterOf(vector.method).before?.(encoder, batch, policy, vector);
     const { scores, counts, keep } = recordCompression(encoder, batch, policy, target);
     const measured = await measure({ vector, encoder, batch, target, scores, counts });
@@ -54,16 +66,19 @@ export async function runKeep(
       vector,
       cache,
       sequence,
-      batch,
+      batch: own,
       scores: await encoder.read(scores),
       counts: await encoder.read(counts),
       indptr: await encoder.read(keep.indptr),
       indices: await encoder.read(keep.indices),
     };
-    await cache.compact(encoder, batch, keep);
+    await cache.compact(createHostEncoder(), own, {
+      indptr: hostTensor(run.indptr),
+      indices: hostTensor(run.indices),
+    });
     return first(...(await comparisons(run)));
   } finally {
-    await session.dispose();
+    await over.dispose();
     cache.dispose();
   }
 }

@@ -35,7 +35,7 @@ export async function runModel(
     const sequence = runner.open({ eviction: { policy, target: method.target } });
     await sequence.prefill(inputIds.subarray(0, compressAt));
     await sequence.compress();
-    const kept = rowPositions(runner.runtime.cache, sequence.slot);
+    const kept = await rowPositions(runner.runtime.cache, sequence.slot);
     const vocabSize = runner.runtime.model.graph.vocabSize;
     const logits = await sequence.feed(inputIds.subarray(compressAt));
     const greedy = vector.tensors.get("greedyIds");

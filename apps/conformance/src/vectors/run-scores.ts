@@ -4,6 +4,7 @@ import { addSums, pagedAttention, readSums } from "@kvcache/kernels";
 import { floats, skipped, type VectorCase, type Verdict } from "./case.ts";
 import { compareFloats } from "./compare.ts";
 import { methodOf } from "./methods/index.ts";
+import { sessionOver } from "./session-over.ts";
 import { vectorRun } from "./vector-batch.ts";
 import { cacheOf, shapeOf } from "./vector-cache.ts";
 
@@ -15,17 +16,17 @@ export async function runScores(
   const method = methodOf(vector);
   if ("skip" in method) return skipped(method.skip);
   if (vector.params.decodeSteps !== undefined) return runDecodeScores(vector);
-  const { cache, batch: batchOf } = vectorRun(vector, method.policy);
-  const session = backend.attach(cache);
+  const { cache, sequence, batch: batchOf } = vectorRun(vector, method.policy);
+  const over = await sessionOver(backend, cache, sequence);
   try {
-    const encoder = session.encoder();
+    const encoder = over.session.encoder();
     const protect = { sinks: 0, recent: 0 };
-    const batch = await batchOf(encoder, { protect, phase: "prefill" });
+    const batch = over.on(await batchOf({ protect, phase: "prefill" }));
     const scores = encoder.tensor("f32", batch.totalSlots);
     method.policy.scorer.score(encoder, batch, scores);
     return compareFloats(vector, "scores", await encoder.read(scores));
   } finally {
-    await session.dispose();
+    await over.dispose();
     cache.dispose();
   }
 }

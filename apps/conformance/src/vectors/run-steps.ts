@@ -4,13 +4,15 @@ import {
   type CompressionPhase,
   type EvictionPolicy,
   hostArray,
+  hostTensor,
   signalsOf,
 } from "@kvcache/core";
 import { recordCompression } from "@kvcache/engine";
-import { batchPositions } from "@kvcache/kernels";
+import { batchPositions, createHostEncoder } from "@kvcache/kernels";
 import { writeEntries } from "@kvcache/paged";
 import { rowPositions } from "../row-positions.ts";
 import { floats, type VectorCase } from "./case.ts";
+import { sessionOver } from "./session-over.ts";
 import { modelOf, observationOf } from "./vector-batch.ts";
 import { filledCache, shapeOf, writeQuery } from "./vector-cache.ts";
 
@@ -52,7 +54,6 @@ export async function runSteps(
   const events: number[] = [];
   const observer = policy.scorer.createObserver?.(cache.layout);
   const model = modelOf(vector);
-  const session = backend.attach(cache);
 
   const append = (position: number) => {
     cache.append(sequence, 1);
@@ -79,16 +80,20 @@ export async function runSteps(
     for (let step = 0; step <= tokens - prefill; step++) {
       const phase: CompressionPhase = step === 0 ? "prefill" : "decode";
       if (step > 0) append(prefill + step - 1);
-      const encoder = session.encoder();
       const options = { protect: policy.protect, phase, model, observers: [observer] };
       const batch = { ...cache.batch([sequence], options), windowLengths: [window] };
       const start = step === 0 ? 0 : prefill + step - 1;
       const tokenIds = new Int32Array(step === 0 ? prefill : 1);
-      observer?.observe?.(encoder, observationOf(vector, "", start, tokenIds), batch);
+      const observing = createHostEncoder();
+      observer?.observe?.(observing, observationOf(vector, "", start, tokenIds), batch);
+      await observing.submit();
       if (!isDue(step)) continue;
+      const over = await sessionOver(backend, cache, sequence);
+      const encoder = over.session.encoder();
+      const there = over.on(batch);
       const raw = encoder.tensor("f32", batch.totalSlots);
-      policy.scorer.score(encoder, batch, raw, target);
-      const { keep } = recordCompression(encoder, batch, policy, target);
+      policy.scorer.score(encoder, there, raw, target);
+      const { keep } = recordCompression(encoder, there, policy, target);
       const said = await encoder.read(raw);
       const positions = batchPositions(batch);
       const indptr = hostArray(batch.rowIndptr, "u32");
@@ -97,13 +102,15 @@ export async function runSteps(
           const at = row * tokens + positions[slot]!;
           if (Number.isNaN(scores[at])) scores[at] = said[slot]!;
         }
-      const kept = (await encoder.read(keep.indptr))[numRows]!;
+      const keptIndptr = await encoder.read(keep.indptr);
+      const kept = keptIndptr[numRows]!;
+      const indices = hostTensor(await encoder.read(keep.indices));
+      await over.dispose();
       if (kept < batch.totalSlots) events.push(step);
-      await cache.compact(encoder, batch, keep);
+      await cache.compact(createHostEncoder(), batch, { indptr: hostTensor(keptIndptr), indices });
     }
-    return { events, scores, rows: rowPositions(cache, sequence).map((row) => row.sort()) };
+    return { events, scores, rows: (await rowPositions(cache, sequence)).map((row) => row.sort()) };
   } finally {
-    await session.dispose();
     cache.dispose();
   }
 }

@@ -2,6 +2,7 @@ import type { Backend, Encoder, EvictionPolicy, KvBatch, Tensor } from "@kvcache
 import { protectScores } from "@kvcache/kernels";
 import type { VectorCase, Verdict } from "./case.ts";
 import { first } from "./compare.ts";
+import { sessionOver } from "./session-over.ts";
 import { vectorRun } from "./vector-batch.ts";
 
 export interface ScoredEvent {
@@ -18,17 +19,17 @@ export async function onScoredEvent(
   policy: EvictionPolicy,
   look: (event: ScoredEvent) => Promise<readonly Verdict[]>,
 ): Promise<Verdict> {
-  const { cache, batch: batchOf } = vectorRun(vector, policy);
-  const session = backend.attach(cache);
+  const { cache, sequence, batch: batchOf } = vectorRun(vector, policy);
+  const over = await sessionOver(backend, cache, sequence);
   try {
-    const encoder = session.encoder();
-    const batch = await batchOf(encoder, { protect: policy.protect, phase: "prefill" });
+    const encoder = over.session.encoder();
+    const batch = over.on(await batchOf({ protect: policy.protect, phase: "prefill" }));
     const scores = encoder.tensor("f32", batch.totalSlots);
     policy.scorer.score(encoder, batch, scores);
     encoder.run(protectScores, { batch, scores });
     return first(...(await look({ encoder, batch, scores })));
   } finally {
-    await session.dispose();
+    await over.dispose();
     cache.dispose();
   }
 }

@@ -9,6 +9,7 @@ import {
   type Observer,
   type SequenceSlot,
 } from "@kvcache/core";
+import { createHostEncoder } from "@kvcache/kernels";
 import { type PagedCache, writeEntries } from "@kvcache/paged";
 import { withKeys } from "./attention-vector.ts";
 import { floats, integers, type VectorCase } from "./case.ts";
@@ -18,7 +19,7 @@ export interface VectorRun {
   readonly cache: PagedCache;
   readonly sequence: SequenceSlot;
   /** The case's rows, with everything that the policy's scorer observed. */
-  batch(encoder: Encoder, options: BatchOptions): Promise<KvBatch>;
+  batch(options: BatchOptions): Promise<KvBatch>;
 }
 
 /** A cache as after the case's prefill, and what the scorer saw of it: chunk signals, replays. */
@@ -39,7 +40,8 @@ export function vectorRun(given: VectorCase, policy: EvictionPolicy): VectorRun 
   return {
     cache,
     sequence,
-    async batch(encoder, options) {
+    async batch(options) {
+      const encoder = createHostEncoder();
       const observer = scorer.createObserver?.(cache.layout);
       const view = () => ({
         ...cache.batch([sequence], { ...options, model, observers: [observer] }),

@@ -1,5 +1,8 @@
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { type CachePlan, KvCacheError } from "@kvcache/core";
+import { createMemorySwap, type TraceEvent } from "@kvcache/engine";
+import { createFileSwap } from "@kvcache/paged";
 import { createPolicy, policyNames } from "@kvcache/policies";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { assemble } from "../assemble.ts";
@@ -10,16 +13,18 @@ import {
   planOf,
   type RunOptions,
 } from "../cli-options.ts";
-import { guarded } from "../fail.ts";
+import { fromCommandLine, guarded } from "../fail.ts";
 import { createFleet } from "../http/fleet.ts";
+import { createModelInspector } from "../http/inspector/model-inspector.ts";
 import { policyName } from "../http/kv-plan.ts";
 import { createMetrics } from "../http/metrics/metrics.ts";
 import { createModelMetrics } from "../http/metrics/model-metrics.ts";
 import { type ModelSettings, modelsOf } from "../http/models-file.ts";
-import { checkExposure, readKeys } from "../http/security.ts";
+import { checkExposure, isLoopback, readKeys } from "../http/security.ts";
 import { createServedModel } from "../http/served-model.ts";
 import { createHttpServer } from "../http/server.ts";
 import { onSignals } from "../http/shutdown.ts";
+import { openSnapshotStore } from "../http/snapshots/snapshot-store.ts";
 import { formatBytes, formatTarget, parseBytes } from "../quantities.ts";
 import { version } from "../version.ts";
 
@@ -29,6 +34,7 @@ interface Options extends Omit<RunOptions, "json"> {
   readonly name?: string;
   readonly config?: string;
   readonly policies?: string;
+  readonly profiles?: string;
   readonly host: string;
   readonly port: number;
   readonly apiKey?: readonly string[];
@@ -38,9 +44,16 @@ interface Options extends Omit<RunOptions, "json"> {
   readonly maxNumSeqs: number;
   readonly maxQueue: number;
   readonly maxBody: string;
+  readonly swap?: string;
+  readonly swapBytes: string;
+  readonly prefixMemory?: string;
+  readonly snapshots?: string;
+  readonly snapshotBytes: string;
+  readonly snapshotTtl: number;
   readonly shutdownTimeout: number;
   readonly logLevel: string;
   readonly logPrompts?: boolean;
+  readonly inspector?: "on" | "off" | "text";
 }
 
 /** Plans that requests may bring: their signals are gathered, their windows fit the cache. */
@@ -59,22 +72,41 @@ function servedPlans(names: string | undefined, defaultPlan: CachePlan): readonl
 }
 
 async function serve(options: Options): Promise<void> {
-  const keys = readKeys(options.apiKey ?? [], options.apiKeyFile);
-  checkExposure(options.host, keys.length, options.allowUnauthenticated ?? false);
-  const settings = modelsOf(options);
+  const { keys, settings } = fromCommandLine(() => {
+    const given = readKeys(options.apiKey ?? [], options.apiKeyFile);
+    checkExposure(options.host, given.length, options.allowUnauthenticated ?? false);
+    return { keys: given, settings: modelsOf(options) };
+  });
+  // Other machines see no more than they must, unless told to.
+  const inspect = options.inspector ?? (isLoopback(options.host) ? "on" : "off");
   const metrics = createMetrics();
   const fleet = createFleet({ maxQueue: options.maxQueue });
+  const damaged: string[] = [];
+  const snapshots =
+    options.snapshots === undefined
+      ? undefined
+      : await openSnapshotStore(
+          {
+            folder: options.snapshots,
+            maxBytes: parseBytes(options.snapshotBytes),
+            maxAge: options.snapshotTtl,
+          },
+          (file) => void damaged.push(file),
+        );
   const app = await createHttpServer({
     fleet,
     metrics,
     version,
+    snapshots,
     apiKeys: keys,
     corsOrigins: options.corsOrigins ?? [],
     maxBodyBytes: parseBytes(options.maxBody),
     stream: { pingMs: 30_000, stallMs: 60_000 },
     logLevel: options.logLevel,
     logPrompts: options.logPrompts ?? false,
+    inspector: inspect !== "off",
   });
+  if (damaged.length > 0) app.log.warn({ files: damaged }, "snapshots are damaged and not served");
   const shutdown = onSignals(async (signal) => {
     app.log.info({ signal, timeoutSeconds: options.shutdownTimeout }, "draining");
     const aborted = await fleet.drain(options.shutdownTimeout * 1000);
@@ -85,31 +117,56 @@ async function serve(options: Options): Promise<void> {
   });
   try {
     // Listens at once: probes see "loading" rather than nothing.
-    await app.listen({ host: options.host, port: options.port });
+    await app.listen({ host: options.host, port: options.port }).catch(cannotListen);
     for (const model of settings) await load(model);
   } catch (error) {
     await app.close();
     throw error;
   }
   fleet.ready();
-  app.log.info({ keys: keys.length, cors: options.corsOrigins ?? [] }, "ready");
+  app.log.info({ inspector: inspect, keys: keys.length, cors: options.corsOrigins ?? [] }, "ready");
   await shutdown;
 
   async function load(model: ModelSettings): Promise<void> {
     const defaultPlan = planOf(model);
     const reported = createModelMetrics(metrics, model.name);
+    const inspector =
+      inspect === "off" ? undefined : createModelInspector({ showText: inspect === "text" });
+    const sink = (event: TraceEvent) => {
+      reported.sink(event);
+      inspector?.sink(event);
+    };
     const began = performance.now();
+    const swap =
+      options.swap === undefined
+        ? undefined
+        : await createFileSwap({
+            folder: join(options.swap, model.name.replace(/[^\w.-]/g, "_")),
+            maxBytes: parseBytes(options.swapBytes),
+          });
     const run = await assemble(
       assembleOptions(model, servedPlans(options.policies, defaultPlan), {
         maxSequences: model.maxNumSeqs,
-        trace: { sink: reported.sink },
+        trace: { sink },
+        swap: swap ?? createMemorySwap(parseBytes(options.swapBytes)),
+        ...(options.prefixMemory === undefined
+          ? {}
+          : { prefixMemory: parseBytes(options.prefixMemory) }),
+        watchBlocks: reported.watchBlocks,
         onProgress: (message) => app.log.debug({ model: model.name }, message),
       }),
     );
     const { eviction } = defaultPlan;
     // Refused here, not by the first request.
     if (eviction) run.engine.explain(defaultPlan);
-    const served = createServedModel({ id: model.name, run, defaultPlan, metrics: reported });
+    const served = createServedModel({
+      id: model.name,
+      run,
+      profiles: options.profiles,
+      defaultPlan,
+      metrics: reported,
+      inspector,
+    });
     fleet.add(served);
     app.log.info(
       {
@@ -133,6 +190,17 @@ async function serve(options: Options): Promise<void> {
   }
 }
 
+/** The address belongs to somebody else, or is none of this machine. */
+function cannotListen(cause: NodeJS.ErrnoException): never {
+  if (cause.syscall !== "listen" && cause.syscall !== "bind" && cause.syscall !== "getaddrinfo")
+    throw cause;
+  throw new KvCacheError("unsupported", `The server cannot listen: ${cause.message}.`, {
+    value: cause.code,
+    remedy: "Give another --host or --port.",
+    cause,
+  });
+}
+
 const whole = (low: number, high: number) => (text: string) => {
   const value = Number(text);
   if (Number.isInteger(value) && value >= low && value <= high) return value;
@@ -147,6 +215,7 @@ export function registerServe(program: Command): void {
     .description("answer OpenAI's HTTP API")
     .option("--name <name>", "what requests call the model (default: its own name)")
     .option("--config <file>", "JSON with several models: see the README")
+    .option("--profiles <folder>", "profiles and weights that requests may name in their plans")
     .option("--policies <names>", "policies that requests may name (default: all that can run)")
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <port>", "0: any free one", whole(0, 65535), 8000)
@@ -156,6 +225,15 @@ export function registerServe(program: Command): void {
     .option("--cors-origins <origins...>", "web origins whose pages may ask")
     .option("--max-num-seqs <n>", "sequences that run at once", whole(1, 4096), 32)
     .option("--max-queue <n>", "requests that may wait; more get 429", whole(0, 1e6), 256)
+    .option("--prefix-memory <size>", "most bytes of cached prefixes (default: the whole pool)")
+    .option(
+      "--swap <folder>",
+      "compressed requests that lose their place wait there, not in memory",
+    )
+    .option("--swap-bytes <size>", "most bytes that wait", "1GiB")
+    .option("--snapshots <folder>", "keep caches of prompts there: /v1/kv/snapshots")
+    .option("--snapshot-bytes <size>", "most bytes of all snapshots", "4GiB")
+    .option("--snapshot-ttl <seconds>", "longest life of one", whole(1, 2 ** 31), 604_800)
     .option("--max-body <size>", "largest request body", "16MiB")
     .option("--shutdown-timeout <seconds>", "for running requests on SIGTERM", whole(0, 86400), 30)
     .addOption(
@@ -163,6 +241,12 @@ export function registerServe(program: Command): void {
         .choices(["debug", "info", "warn", "error", "silent"])
         .default("info"),
     )
-    .option("--log-prompts", "log prompts too");
+    .option("--log-prompts", "log prompts too")
+    .addOption(
+      new Option(
+        "--inspector <what>",
+        "the page /inspector; text: with prompts and answers (default: on for loopback only)",
+      ).choices(["on", "off", "text"]),
+    );
   addPlanOptions(addRunOptions(command)).action(guarded(serve));
 }

@@ -106,6 +106,21 @@ export function usageOf(
   };
 }
 
+/** Tokens of an answer that is still being written. */
+export function usageSoFar(
+  prompts: readonly { readonly ids: Int32Array; readonly stream: GenerationStream }[],
+  completion_tokens: number,
+) {
+  const prompt_tokens = prompts.reduce((sum, { ids }) => sum + ids.length, 0);
+  const cached_tokens = prompts.reduce((sum, { stream }) => sum + stream.cachedTokens, 0);
+  return {
+    prompt_tokens,
+    completion_tokens,
+    total_tokens: prompt_tokens + completion_tokens,
+    prompt_tokens_details: { cached_tokens },
+  };
+}
+
 /** vLLM's form: for each prompt token the candidates by id. */
 export const promptLogprobsBody = (
   logprobs: readonly (PromptLogprob | undefined)[] | undefined,

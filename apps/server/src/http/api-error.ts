@@ -77,6 +77,8 @@ export function apiErrorOf(error: unknown): ApiError {
     case "missing-signal":
     case "unsupported":
       return new ApiError(400, message, { code: "unsupported_parameter", cause: error });
+    case "deadline-exceeded":
+      return new ApiError(408, message, { code: "deadline_exceeded", cause: error });
     case "out-of-blocks":
     case "out-of-memory":
     case "disposed":

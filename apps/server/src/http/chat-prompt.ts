@@ -1,7 +1,9 @@
+import type { PrefixPin } from "@kvcache/core";
 import type { ChatMessage, ChatTemplateOptions } from "@kvcache/decoder";
 import { invalidField } from "./api-error.ts";
-import { defined } from "./generation-request.ts";
+import { defined, pinOf } from "./generation-request.ts";
 import type { ChatRequest, ChatRequestMessage } from "./schemas/chat.ts";
+import type { CacheControl } from "./schemas/fields.ts";
 import type { ServedModel } from "./served-model.ts";
 import type { ToolUse } from "./tools/tool-use.ts";
 
@@ -9,6 +11,8 @@ import type { ToolUse } from "./tools/tool-use.ts";
 export interface ChatPromptIds {
   readonly ids: Int32Array;
   readonly compressAfter: number | undefined;
+  /** The prefix up to the last message with a cache_control. */
+  readonly pin: PrefixPin | undefined;
 }
 
 /** Renders a chat by the model's template. Throws a 400 for what the template refuses. */
@@ -39,16 +43,32 @@ export function chatPrompt(
     addGenerationPrompt: !goesOn && body.add_generation_prompt !== false,
   });
   const ids = encode(text + (toolUse?.forced?.begin ?? ""));
+  /** Tokens of the prompt up to the end of a message. */
+  const tokensThrough = (message: number): number => {
+    const part = messages.slice(0, message + 1);
+    const before = encode(tokenizer.applyChatTemplate(part, options));
+    let common = 0;
+    while (common < before.length && before[common] === ids[common]) common++;
+    return common;
+  };
+  const marked = body.messages.findLastIndex((message) => cacheControlOf(message));
+  const tokens = marked < 0 ? 0 : tokensThrough(marked);
+  const pin = tokens > 0 ? pinOf(cacheControlOf(body.messages[marked]!)!, tokens) : undefined;
   const last = body.kv?.compressAfter;
-  if (last === undefined || last === null) return { ids, compressAfter: undefined };
+  if (last === undefined || last === null) return { ids, compressAfter: undefined, pin };
   if (last >= messages.length)
     throw invalidField("kv.compressAfter", `There are ${messages.length} messages, from 0 on.`);
-  const before = encode(tokenizer.applyChatTemplate(messages.slice(0, last + 1), options));
-  let common = 0;
-  while (common < before.length && before[common] === ids[common]) common++;
-  if (common === 0)
+  const compressAfter = tokensThrough(last);
+  if (compressAfter === 0)
     throw invalidField("kv.compressAfter", "The template does not write messages one by one.");
-  return { ids, compressAfter: common };
+  return { ids, compressAfter, pin };
+}
+
+/** Of a message or the last part of its content that has one. */
+function cacheControlOf({ cache_control, content }: ChatRequestMessage): CacheControl | undefined {
+  if (cache_control) return cache_control;
+  const parts = Array.isArray(content) ? content : [];
+  return parts.findLast((part) => part.cache_control)?.cache_control ?? undefined;
 }
 
 /** A message as templates expect it: text as one string, arguments of calls as objects. */

@@ -1,7 +1,10 @@
+import type { CachePlan, PrefixPin } from "@kvcache/core";
 import type { SamplingParams, TokenGrammar } from "@kvcache/decoder";
 import type { GenerationRequest } from "@kvcache/engine";
+import type { CacheControl } from "./schemas/fields.ts";
 import type { GenerationFields } from "./schemas/generation.ts";
 import type { ServedModel } from "./served-model.ts";
+import type { RestoredSnapshot } from "./snapshots/restore.ts";
 
 /** Leaves out what is null or undefined. */
 export function defined<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
@@ -32,6 +35,14 @@ export function samplingOf(fields: GenerationFields, { run }: ServedModel): Samp
   });
 }
 
+const minute = 60_000;
+
+/** The pin of a cache_control on a prefix of so many tokens. */
+export const pinOf = ({ ttl }: CacheControl, tokens: number): PrefixPin => ({
+  tokens,
+  milliseconds: ttl === "1h" ? 60 * minute : 5 * minute,
+});
+
 export interface GenerationDetails {
   readonly prompt: GenerationRequest["prompt"];
   readonly signal: AbortSignal;
@@ -40,8 +51,23 @@ export interface GenerationDetails {
   readonly promptLogprobs?: number | null | undefined;
   readonly grammar?: TokenGrammar | undefined;
   readonly compressAfter?: number | undefined;
+  /** Default: the whole prompt where the request has a cache_control. */
+  readonly pin?: PrefixPin | undefined;
+  readonly snapshot?: RestoredSnapshot | undefined;
   /** Where the text of a tool call is looked for. */
   readonly keepSpecialTokens?: boolean;
+}
+
+/** The plan that a request asks for: its snapshot's own, unless it says more than the id. */
+function planFor(
+  { kv, max_cache_tokens, protected_window_size, compress_once }: GenerationFields,
+  snapshot: RestoredSnapshot | undefined,
+  model: ServedModel,
+): CachePlan {
+  const { snapshot: _, ...rest } = kv ?? {};
+  const wishes = defined({ ...rest, max_cache_tokens, protected_window_size, compress_once });
+  if (snapshot && Object.keys(wishes).length === 0) return model.planOf(snapshot.request);
+  return model.planOf({ kv, max_cache_tokens, protected_window_size, compress_once });
 }
 
 /** A request for the engine, of the fields that every route takes. */
@@ -50,12 +76,12 @@ export function generationRequest(
   model: ServedModel,
   details: GenerationDetails,
 ): GenerationRequest {
-  const { stop } = fields;
+  const { stop, cache_control } = fields;
   return {
     prompt: details.prompt,
     signal: details.signal,
     sampling: samplingOf(fields, model),
-    plan: model.planOf(fields),
+    plan: planFor(fields, details.snapshot, model),
     stop: {
       strings: typeof stop === "string" ? [stop] : (stop ?? []),
       ids: fields.stop_token_ids ?? [],
@@ -66,11 +92,14 @@ export function generationRequest(
       minTokens: fields.min_tokens,
       n: fields.n,
       priority: fields.priority,
+      timeout: typeof fields.timeout === "number" ? 1000 * fields.timeout : undefined,
       cacheSalt: fields.cache_salt,
       logprobs: details.logprobs,
       promptLogprobs: details.promptLogprobs,
       grammar: details.grammar,
       compressAfter: details.compressAfter,
+      from: details.snapshot?.captured,
+      pin: details.pin ?? (cache_control && pinOf(cache_control, Number.MAX_SAFE_INTEGER)),
       skipSpecialTokens: details.keepSpecialTokens ? false : fields.skip_special_tokens,
     }),
   };

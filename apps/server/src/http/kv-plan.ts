@@ -6,8 +6,8 @@ import {
   type EvictionPolicy,
   KvCacheError,
 } from "@kvcache/core";
-import { createPolicy } from "@kvcache/policies";
-import { parsePlan } from "../plan-spec.ts";
+import { filesOf, type ReadFile } from "../method-files.ts";
+import { parsePlan, withOptions } from "../plan-spec.ts";
 import { parseBytes } from "../quantities.ts";
 import { invalidField } from "./api-error.ts";
 import { lru } from "./lru.ts";
@@ -25,12 +25,16 @@ export const policyName = (plan: CachePlan): string => plan.eviction?.policy.nam
 
 /**
  * Makes plans from requests. Equal requests get the same plan object, so that their sequences are
- * compressed in one batch. Every error is a 400 that names `kv`.
+ * compressed in one batch. `readFile` gives the profiles and weights that they may name; none beside
+ * the shipped ones by default. Every error is a 400 that names `kv`.
  */
-export function createPlanner(defaultPlan: CachePlan): (request: KvRequest) => CachePlan {
+export function createPlanner(
+  defaultPlan: CachePlan,
+  readFile: ReadFile = filesOf(undefined),
+): (request: KvRequest) => CachePlan {
   const plans = lru<CachePlan>(256);
   return ({ kv, max_cache_tokens, protected_window_size, compress_once }) => {
-    const { compressAfter: _, ...fields } = kv ?? {};
+    const { compressAfter: _, snapshot: __, ...fields } = kv ?? {};
     const wishes: Wishes = {
       ...fields,
       budget: fields.budget ?? (max_cache_tokens ? { tokens: max_cache_tokens } : undefined),
@@ -40,7 +44,7 @@ export function createPlanner(defaultPlan: CachePlan): (request: KvRequest) => C
     const given = Object.values(wishes).some((value) => value !== undefined && value !== null);
     if (!given) return defaultPlan;
     try {
-      return plans(JSON.stringify(wishes), () => planOf(wishes, defaultPlan));
+      return plans(JSON.stringify(wishes), () => planOf(wishes, defaultPlan, readFile));
     } catch (cause) {
       if (cause instanceof KvCacheError) throw invalidField("kv", cause.message, cause);
       throw invalidField("kv", "kv.policy has options that its policy cannot use.", cause);
@@ -48,13 +52,13 @@ export function createPlanner(defaultPlan: CachePlan): (request: KvRequest) => C
   };
 }
 
-type Wishes = Omit<KvFields, "compressAfter"> & {
+type Wishes = Omit<KvFields, "compressAfter" | "snapshot"> & {
   readonly recent?: number | null | undefined;
   readonly once?: boolean | null | undefined;
 };
 
-function planOf(wishes: Wishes, defaultPlan: CachePlan): CachePlan {
-  const base = basePlan(wishes, defaultPlan);
+function planOf(wishes: Wishes, defaultPlan: CachePlan, readFile: ReadFile): CachePlan {
+  const base = basePlan(wishes, defaultPlan, readFile);
   if (!base.eviction) {
     const [wish] = Object.entries({ ...wishes, policy: null }).find(([, value]) => value) ?? [];
     if (wish === undefined) return base;
@@ -70,7 +74,11 @@ function planOf(wishes: Wishes, defaultPlan: CachePlan): CachePlan {
 }
 
 /** Policy and budget. */
-function basePlan({ policy, budget }: Wishes, defaultPlan: CachePlan): CachePlan {
+function basePlan(
+  { policy, budget }: Wishes,
+  defaultPlan: CachePlan,
+  readFile: ReadFile,
+): CachePlan {
   const target = budget ? targetOf(budget) : undefined;
   if (policy === undefined || policy === null)
     return defaultPlan.eviction && target
@@ -79,7 +87,7 @@ function basePlan({ policy, budget }: Wishes, defaultPlan: CachePlan): CachePlan
   const name = policy === "auto" ? "dbudget-kv" : policy;
   // A policy that finds its own budget is capped by all there is.
   const fallback = policy === "auto" || target ? "1" : undefined;
-  const plan = parsePlan(name, name === "full" ? undefined : fallback);
+  const plan = parsePlan(name, name === "full" ? undefined : fallback, readFile);
   return plan.eviction && target ? { ...plan, eviction: { ...plan.eviction, target } } : plan;
 }
 
@@ -110,10 +118,7 @@ function adjusted(policy: EvictionPolicy, wishes: Wishes): EvictionPolicy {
   if (typeof recent === "number" && has("protectedWindow")) options.protectedWindow = recent + 1;
 
   const { name } = policy;
-  const remade =
-    Object.keys(options).length > 0
-      ? createPolicy(name, { ...policy.options, ...options })
-      : policy;
+  const remade = Object.keys(options).length > 0 ? withOptions(policy, options) : policy;
   const { specificationVersion: _, ...fields } = remade;
   const protect = {
     sinks: sinks ?? fields.protect.sinks,

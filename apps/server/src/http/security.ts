@@ -5,8 +5,8 @@ import { KvCacheError } from "@kvcache/core";
 import type { FastifyRequest } from "fastify";
 import { ApiError } from "./api-error.ts";
 
-/** Routes that routers and probes read without a key. */
-const open = new Set(["/health", "/metrics", "/version"]);
+/** What routers and probes read without a key; the inspector's page, which holds nothing, asks for one. */
+const open = new Set(["/health", "/metrics", "/version", "/inspector"]);
 
 const digest = (text: string) => createHash("sha256").update(text).digest();
 
@@ -42,7 +42,7 @@ export function readKeys(given: readonly string[], file: string | undefined): re
   return [...new Set(keys)];
 }
 
-const isLoopback = (host: string): boolean =>
+export const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 
 /** Refuses to answer the whole network without a key, unless told to. */

@@ -2,6 +2,8 @@ import type { CachePlan } from "@kvcache/core";
 import { type ChatTokenizer, tokenizerOf } from "@kvcache/decoder";
 import type { GenerationRequest, GenerationStream } from "@kvcache/engine";
 import type { Assembled } from "../assemble.ts";
+import { filesOf } from "../method-files.ts";
+import type { ModelInspector } from "./inspector/model-inspector.ts";
 import { createPlanner, type KvRequest } from "./kv-plan.ts";
 import type { ModelMetrics } from "./metrics/model-metrics.ts";
 import { createStructuredOutput, type StructuredOutput } from "./structured-output.ts";
@@ -20,6 +22,8 @@ export interface ServedModel {
   readonly tokenizer: ChatTokenizer;
   readonly toolFormat: ToolFormat | undefined;
   readonly structured: StructuredOutput;
+  /** What people see of it, where they may. */
+  readonly inspector: ModelInspector | undefined;
   planOf(request: KvRequest): CachePlan;
   /** The text of one token, as it stands inside a longer one; and its bytes. */
   tokenText(id: number): string;
@@ -32,6 +36,9 @@ export interface ServedModelOptions {
   readonly run: Assembled;
   readonly defaultPlan: CachePlan;
   readonly metrics: ModelMetrics;
+  readonly inspector?: ModelInspector | undefined;
+  /** Folder of profiles and weights that requests may name; only those that ship when absent. */
+  readonly profiles?: string | undefined;
 }
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -41,11 +48,15 @@ export function createServedModel({
   run,
   defaultPlan,
   metrics,
+  inspector,
+  profiles,
 }: ServedModelOptions): ServedModel {
   const { model } = run;
   const { tokenizer } = model;
   const { maxPositions } = model.graph;
   metrics.watch(run);
+  inspector?.watch(run);
+  const start = (request: GenerationRequest) => metrics.observe(run.engine.generate(request));
   return Object.freeze<ServedModel>({
     id,
     run,
@@ -57,8 +68,10 @@ export function createServedModel({
     },
     toolFormat: tokenizer && toolFormatOf(tokenizer, model.generationConfig.eosTokenIds),
     structured: createStructuredOutput(model),
-    planOf: createPlanner(defaultPlan),
+    inspector,
+    planOf: createPlanner(defaultPlan, filesOf(profiles)),
     tokenText: (token) => decoder.decode(tokenizer?.tokenBytes(token) ?? new Uint8Array()),
-    generate: (request) => metrics.observe(run.engine.generate(request)),
+    generate: (request) =>
+      inspector ? inspector.generate(request, () => start(request)) : start(request),
   });
 }

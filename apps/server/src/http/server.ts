@@ -4,6 +4,7 @@ import swagger from "@fastify/swagger";
 import fastify, {
   type FastifyError,
   type FastifyInstance,
+  type FastifyReply,
   type FastifyServerOptions,
 } from "fastify";
 import {
@@ -13,12 +14,15 @@ import {
   type ZodTypeProvider,
 } from "fastify-type-provider-zod";
 import { ApiError, apiErrorOf } from "./api-error.ts";
+import { closeConnections } from "./closing.ts";
 import type { HttpContext } from "./context.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
+import { inspectorRoutes } from "./routes/inspector.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { responseRoutes } from "./routes/responses.ts";
+import { snapshotRoutes } from "./routes/snapshots.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { createKeyCheck } from "./security.ts";
 
@@ -38,7 +42,22 @@ const rooms = [
   modelRoutes,
   tokenRoutes,
   operationRoutes,
+  snapshotRoutes,
+  inspectorRoutes,
 ];
+
+/** zod measures everything that has a length, and throws where that is no number. */
+const patientValidator: typeof validatorCompiler = (route) => {
+  const validate = validatorCompiler(route);
+  return (data: unknown) => {
+    try {
+      return validate(data);
+    } catch (cause) {
+      const error = new ApiError(400, "A field has a length that is no number.", { cause });
+      return { error };
+    }
+  };
+};
 
 /** Errors without the values that were at fault: these may be prompts. */
 const errorForLog = (error: Error) => ({
@@ -64,11 +83,17 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
       return typeof given === "string" && /^[\w.:-]{1,128}$/.test(given) ? given : randomUUID();
     },
     routerOptions: { maxParamLength: 512 },
+    // A path that is no path: the router's own errors have another shape.
+    frameworkErrors: (error, _, reply) => {
+      const { status, body } = httpError(error);
+      (reply as unknown as FastifyReply).code(status).send(body);
+    },
   };
   const app = fastify(serverOptions).withTypeProvider<ZodTypeProvider>();
+  closeConnections(app as unknown as FastifyInstance);
   // JSON is the only language spoken here: pages cannot send it without asking first.
   app.removeContentTypeParser("text/plain");
-  app.setValidatorCompiler(validatorCompiler);
+  app.setValidatorCompiler(patientValidator);
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
 
   app.setErrorHandler((error: FastifyError, request, reply) => {

@@ -1,6 +1,7 @@
 import { type Assembled, assemble } from "../assemble.ts";
 import { parsePlan } from "../plan-spec.ts";
 import { createFleet, type Fleet } from "./fleet.ts";
+import { createModelInspector } from "./inspector/model-inspector.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { createModelMetrics } from "./metrics/model-metrics.ts";
 import { createServedModel } from "./served-model.ts";
@@ -28,13 +29,19 @@ export interface TestServerOptions extends Partial<HttpServerOptions> {
   readonly model?: string;
   readonly maxQueue?: number;
   readonly maxSequences?: number;
+  readonly kvMemory?: number;
+  readonly showText?: boolean;
+  /** Whose signals are gathered. */
+  readonly plans?: readonly string[];
 }
 
 /** A real server on a free port with the shipped model. */
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const { model = "tiny", maxQueue = 64, maxSequences = 8, ...http } = options;
+  const { model = "tiny", maxQueue = 64, maxSequences = 8, kvMemory = 2 ** 26 } = options;
+  const { showText = false, plans = ["snap-kv@0.5"], ...http } = options;
   const metrics = createMetrics();
   const reported = createModelMetrics(metrics, "tiny");
+  const inspector = createModelInspector({ showText });
   const run = await assemble({
     model,
     backend: "auto",
@@ -42,10 +49,16 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     dtype: "f32",
     kvDtype: "f32",
     blockSize: 16,
-    kvMemory: 2 ** 26,
+    kvMemory,
     maxSequences,
-    plans: [parsePlan("snap-kv@0.5")],
-    trace: { sink: reported.sink },
+    plans: plans.map((plan) => parsePlan(plan)),
+    watchBlocks: reported.watchBlocks,
+    trace: {
+      sink(event) {
+        reported.sink(event);
+        inspector.sink(event);
+      },
+    },
   });
   const fleet = createFleet({ maxQueue });
   const app = await createHttpServer({
@@ -58,9 +71,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     stream: { pingMs: 30_000, stallMs: 5_000 },
     logLevel: "silent",
     logPrompts: false,
+    inspector: true,
     ...http,
   });
-  fleet.add(createServedModel({ id: "tiny", run, defaultPlan: {}, metrics: reported }));
+  fleet.add(createServedModel({ id: "tiny", run, defaultPlan: {}, metrics: reported, inspector }));
   fleet.ready();
   const url = await app.listen({ host: "127.0.0.1", port: 0 });
   const ask = async (path: string, init: RequestInit = {}): Promise<Answer> => {

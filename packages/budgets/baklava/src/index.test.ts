@@ -15,6 +15,7 @@ import {
   type ShareSettings,
   searchShares,
   settingsFor,
+  shareGrid,
 } from "./index.ts";
 
 const model = { name: "test", fingerprint: "abc" };
@@ -177,6 +178,20 @@ it("searches the grid, never worse than an even split, and goes on where it stop
     maxEvaluations: 3,
   });
   expect(even.family).toEqual({ kind: "power", exponent: 0 });
+});
+
+it("finds the grid's best from results that are all known", async () => {
+  const grid = shareGrid();
+  expect(new Set(grid.map((settings) => JSON.stringify(settings))).size).toBe(grid.length);
+  const loss = ({ gamma, family }: ShareSettings) =>
+    (gamma - 0.5) ** 2 + (family.kind === "power" ? (family.exponent - 0.25) ** 2 : 9);
+  const known = grid.map((settings) => [settings, loss(settings)] as const);
+  const evaluate = async () => {
+    throw new Error("asked for what is known");
+  };
+  const found = await searchShares({ ratio: 0.2, known, evaluate });
+  expect(found).toMatchObject({ gamma: 0.5, family: { kind: "power", exponent: 0.25 }, nll: 0 });
+  expect(shareGrid("tiers").length).toBe(1 + 3 * 5 * 5 * 3 * 3);
 });
 
 it("refuses plans without a profile, or with that of another model", () => {

@@ -35,6 +35,17 @@ interface Axis {
   readonly values: readonly number[];
 }
 
+/** Every point of the grid that a search moves on, the even split first. */
+export function shareGrid(family: "power" | "tiers" = "power"): ShareSettings[] {
+  const points = axes[family].reduce<Record<string, number>[]>(
+    (all, { name, values }) =>
+      all.flatMap((point) => values.map((value) => ({ ...point, [name]: value }))),
+    [{}],
+  );
+  const settings = points.map((point) => settingsAt(family, point));
+  return [uniformShares, ...settings.filter((own) => keyOf(own) !== keyOf(uniformShares))];
+}
+
 const uniformShares: ShareSettings = { gamma: 1, family: { kind: "power", exponent: 0 } };
 
 /**

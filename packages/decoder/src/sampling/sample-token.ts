@@ -1,5 +1,6 @@
 import { KvCacheError } from "@kvcache/core";
 import { adjustLogits, type TokenHistory } from "./adjust-logits.ts";
+import { expNegative } from "./exp-negative.ts";
 import { filterTokens, type KeptTokens } from "./filter-tokens.ts";
 import type { Random } from "./random.ts";
 import type { SamplingParams } from "./sampling-params.ts";
@@ -16,7 +17,10 @@ export function sampleToken(
   history: TokenHistory,
   random: Random,
 ): number {
-  if (params.temperature === 0) return likeliest(adjustLogits(logits, params, history));
+  const { temperature = 1, topK = 0, topP = 1, minP = 0 } = params;
+  if (temperature === 0) return likeliest(adjustLogits(logits, params, history));
+  if (topK <= 0 && topP >= 1 && minP <= 0)
+    return drawAny(adjustLogits(logits, params, history), temperature, random);
   const { ids, weights, total } = keptTokens(logits, params, history);
   let left = random() * total;
   for (let i = 0; i < ids.length; i++) {
@@ -25,6 +29,29 @@ export function sampleToken(
   }
   // Rounding may leave a last crumb, which falls to the last token that has any weight.
   return ids[weights.findLastIndex((weight) => weight > 0)]!;
+}
+
+/** Weights of one draw, reused by the next. */
+let scratch = new Float64Array(0);
+
+/** Draws from all tokens: what the general way does, without making lists of them. */
+function drawAny(logits: Float32Array, temperature: number, random: Random): number {
+  const count = logits.length;
+  if (scratch.length < count) scratch = new Float64Array(count);
+  const weights = scratch;
+  const best = Math.fround(logits[likeliest(logits)]! / temperature);
+  let total = 0;
+  for (let id = 0; id < count; id++) {
+    const weight = expNegative(Math.fround(logits[id]! / temperature) - best);
+    weights[id] = weight;
+    total += weight;
+  }
+  let left = random() * total;
+  for (let id = 0; id < count; id++) {
+    left -= weights[id]!;
+    if (left < 0) return id;
+  }
+  return weights.subarray(0, count).findLastIndex((weight) => weight > 0);
 }
 
 /**

@@ -18,7 +18,8 @@ export async function fingerprint(
     const { dtype, shape } = weights.entries.get(name)!;
     return [name, dtype, shape];
   });
-  const samples = names.map((name) => weights.sample(name, SAMPLED_BYTES));
+  // Copies: a Blob takes no shared memory.
+  const samples = names.map((name) => Uint8Array.from(weights.sample(name, SAMPLED_BYTES)));
   const text = new TextEncoder().encode(JSON.stringify([graph, layout]));
   const hash = await crypto.subtle.digest(
     "SHA-256",

@@ -12,6 +12,17 @@ import {
 import { windowAttention } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
+export {
+  baklavaProfile,
+  type FoundSettings,
+  type ImportanceSums,
+  importanceOf,
+  importanceProfiler,
+  type ShareSettings,
+  searchShares,
+  shareGrid,
+} from "@kvcache/budget-baklava";
+
 export interface BaklavaOptions extends BudgetOptions {
   /** Whose scores and protection choose inside a head's budget; null: SnapKV's, and four sinks. */
   readonly policy?: EvictionPolicy | null;

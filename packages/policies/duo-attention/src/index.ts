@@ -3,6 +3,9 @@ import { definePolicy, type HeadProfile, profileIdentity } from "@kvcache/core";
 import { position } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
+export { convertDuoAttentionPattern } from "@kvcache/budget-duo-attention";
+export { type DuoCollector, duoCollector } from "@kvcache/scorers";
+
 export interface DuoAttentionOptions {
   /** Of the model's heads, kind duo-attention; without it no plan is accepted. */
   readonly profile?: HeadProfile | null;

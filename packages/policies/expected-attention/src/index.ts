@@ -6,6 +6,15 @@ import {
 } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
+export {
+  calibrateQueryStatistics,
+  convertQueryStatistics,
+  type QueryStatisticsFile,
+  queryCollector,
+  readQueryStatistics,
+  writeQueryStatistics,
+} from "@kvcache/scorers";
+
 export interface ExpectedAttentionOptions extends ScorerOptions {
   /** Sinks stay also where a ratio keeps fewer tokens; false lets them go, as kvpress does. */
   readonly keepProtected?: boolean;

@@ -5,8 +5,11 @@ import { topK } from "@kvcache/selectors";
 
 export {
   convertRetentionGates,
+  convertRetentionGatesFile,
+  type FileTensor,
   type RetentionGates,
   readRetentionGates,
+  readTensorFile,
   writeRetentionGates,
 } from "@kvcache/scorers";
 

@@ -3,6 +3,9 @@ import { definePolicy, type HeadProfile, profileIdentity } from "@kvcache/core";
 import { type WindowAttentionOptions, windowAttention } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
+export { convertHeadScores } from "@kvcache/budget-head-kv";
+export { type RetrievalCollector, retrievalCollector } from "@kvcache/scorers";
+
 export interface HeadKVOptions
   extends Partial<
     Pick<WindowAttentionOptions, "window" | "pooling" | "rowReduce" | "groupReduce">

@@ -3,6 +3,8 @@ import { definePolicy, type HeadProfile, profileIdentity } from "@kvcache/core";
 import { distanceHeat } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
+export { type HeatCollector, heatCollector } from "@kvcache/scorers";
+
 export interface HeatKVOptions {
   /** Of the model's heads, kind heat-kv; without it no plan is accepted. */
   readonly profile?: HeadProfile | null;

@@ -6,9 +6,14 @@ import { topK } from "@kvcache/selectors";
 export {
   convertKvZap,
   type KvZapSurrogate,
+  kvZapSurrogateOf,
   readKvZap,
+  type SurrogateLayer,
+  type SurrogateSamples,
+  surrogateCorrelations,
   surrogateSamples,
   trainLinearSurrogate,
+  trainMlp,
   trainMlpSurrogate,
   writeKvZap,
 } from "@kvcache/scorers";

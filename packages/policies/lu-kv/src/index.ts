@@ -1,6 +1,6 @@
 import { luKV as luKVBudget } from "@kvcache/budget-lu-kv";
 import { definePolicy, type EvictionPolicy } from "@kvcache/core";
-import { type BudgetCurveFile, expectedAttention } from "@kvcache/scorers";
+import { type BudgetCurveFile, checkModelFingerprint, expectedAttention } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
 export {
@@ -32,12 +32,19 @@ export interface LuKVOptions {
 export const luKV = (options: LuKVOptions = {}) => {
   const { curve = null, policy = null, sinks = 4, recent = 1, keepProtected = true } = options;
   const scorer = policy?.scorer ?? expectedAttention({ epsilon: 0.02, sinks });
+  const budget = luKVBudget({ curve, keepProtected });
   const others = policy?.protect ?? { sinks: 0, recent: 0 };
   return definePolicy({
     name: "lu-kv",
     paper: "arXiv:2602.08585",
     scorer,
-    budget: luKVBudget({ curve, keepProtected }),
+    budget: {
+      ...budget,
+      checkShape(shape, fingerprint) {
+        budget.checkShape?.(shape);
+        if (curve) checkModelFingerprint("budget curve", curve, fingerprint);
+      },
+    },
     selector: topK(),
     trigger: { prefill: true, pressure: false },
     protect: {

@@ -7,6 +7,7 @@ export {
   calibrateQFilters,
   convertQFilters,
   type QFilters,
+  queryCollector,
   readQFilters,
   writeQFilters,
 } from "@kvcache/scorers";

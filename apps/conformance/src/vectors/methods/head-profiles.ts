@@ -116,7 +116,7 @@ async function lazyMetric({ vector }: KeepRun) {
   const policy = createPolicy("sim-layer-kv", options);
   const run = vectorRun(vector, policy);
   const encoder = createHostEncoder();
-  const batch = await run.batch(encoder, { protect: policy.protect, phase: "prefill" });
+  const batch = await run.batch({ protect: policy.protect, phase: "prefill" });
   const attention = encoder.tensor("f32", batch.totalSlots);
   const lazyScores = encoder.tensor("f32", batch.layers.length);
   const counts = encoder.tensor("u32", batch.numRows);

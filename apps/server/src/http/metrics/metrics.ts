@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 const seconds = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 const fractions = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+const blockSeconds = [0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400];
 const tokens = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 131072];
 
 /** Labels that every metric has. */
@@ -15,6 +16,8 @@ export type OwnLabels = { readonly [name in (typeof own)[number]]: string };
 export function createMetrics() {
   /** Called before the metrics are read. */
   const collectors: (() => void)[] = [];
+  /** Histograms without further labels. */
+  const plain: Histogram[] = [];
   const registry = new Registry();
   const registers = [registry];
   const gauge = <L extends string = never>(name: string, help: string, labels: readonly L[] = []) =>
@@ -29,10 +32,18 @@ export function createMetrics() {
     help: string,
     buckets: number[],
     labels: readonly L[] = [],
-  ) => new Histogram({ name, help, buckets, labelNames: [...own, ...labels], registers });
+  ) => {
+    const made = new Histogram({ name, help, buckets, labelNames: [...own, ...labels], registers });
+    if (labels.length === 0) plain.push(made);
+    return made;
+  };
 
   return Object.freeze({
     collectors,
+    /** Shows everything of a model from the beginning, not from its first observation on. */
+    show(labels: OwnLabels) {
+      for (const one of plain) one.zero(labels);
+    },
     contentType: registry.contentType,
     text() {
       for (const collect of collectors) collect();
@@ -85,6 +96,21 @@ export function createMetrics() {
     promptSizes: histogram("vllm:request_prompt_tokens", "Tokens of a prompt", tokens),
     generationSizes: histogram("vllm:request_generation_tokens", "Tokens of an answer", tokens),
     iterationTokens: histogram("vllm:iteration_tokens_total", "Tokens of one step", tokens),
+    blockLifetime: histogram(
+      "vllm:kv_block_lifetime_seconds",
+      "From taking a block to giving it back (one block in 16 is watched)",
+      blockSeconds,
+    ),
+    blockIdle: histogram(
+      "vllm:kv_block_idle_before_evict_seconds",
+      "From the last sequence's leaving a block of the prefix cache to giving it back (sampled)",
+      blockSeconds,
+    ),
+    blockReuseGap: histogram(
+      "vllm:kv_block_reuse_gap_seconds",
+      "From the last sequence's leaving a block of the prefix cache to its next use (sampled)",
+      blockSeconds,
+    ),
     evicted: counter(
       "kvcache:tokens_evicted_total",
       "Entries (token × KV head) that compressions evicted",

@@ -1,11 +1,14 @@
-import type { KvShape } from "@kvcache/core";
+import type { BlockWatcher, KvShape } from "@kvcache/core";
 import type { EngineCounters, GenerationStream, TraceEvent } from "@kvcache/engine";
 import type { Assembled } from "../../assemble.ts";
+import { watchBlocks } from "./block-times.ts";
 import type { Metrics, OwnLabels } from "./metrics.ts";
 import { timed } from "./request-times.ts";
 
 /** What one model reports. */
 export interface ModelMetrics {
+  /** Watches the blocks of an arena. */
+  readonly watchBlocks: () => BlockWatcher;
   /** Takes the engine's trace. */
   readonly sink: (event: TraceEvent) => void;
   /** Reads the engine's counters whenever somebody asks for them. */
@@ -27,6 +30,7 @@ function layerGroups({ numLayers }: KvShape): readonly string[] {
 
 export function createModelMetrics(metrics: Metrics, modelName: string): ModelMetrics {
   const labels: OwnLabels = { model_name: modelName, engine: "0" };
+  metrics.show(labels);
   let shape: KvShape | undefined;
   let groups: readonly string[] = [];
   /** What each sequence kept per row last, and how many tokens it had seen by then. */
@@ -53,6 +57,7 @@ export function createModelMetrics(metrics: Metrics, modelName: string): ModelMe
   }
 
   return {
+    watchBlocks: () => watchBlocks(metrics, labels),
     sink(event) {
       if (event.type === "start") {
         shape = event.shape;

@@ -23,6 +23,9 @@ export function timed(
   return {
     result: stream.result,
     promptLogprobs: stream.promptLogprobs,
+    get cachedTokens() {
+      return stream.cachedTokens;
+    },
     [Symbol.asyncIterator]: events,
   };
 }

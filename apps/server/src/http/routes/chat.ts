@@ -5,6 +5,7 @@ import {
   promptLogprobsBody,
   stopReason,
   usageOf,
+  usageSoFar,
   wholeChoices,
 } from "../answer.ts";
 import { unsupportedField } from "../api-error.ts";
@@ -19,6 +20,7 @@ import { answerId, unixSeconds, withAdmission } from "../request-scope.ts";
 import { type ChatRequest, chatCompletion, chatRequest } from "../schemas/chat.ts";
 import { errorResponses } from "../schemas/error.ts";
 import type { ServedModel } from "../served-model.ts";
+import { type RestoredSnapshot, snapshotOf } from "../snapshots/restore.ts";
 import { callSplitter, type ParsedAnswer, parseCalls } from "../tools/parse-calls.ts";
 import { type ToolUse, toolUseOf } from "../tools/tool-use.ts";
 
@@ -26,6 +28,7 @@ import { type ToolUse, toolUseOf } from "../tools/tool-use.ts";
 interface ChatRun {
   readonly body: ChatRequest;
   readonly model: ServedModel;
+  readonly ids: Int32Array;
   readonly stream: GenerationStream;
   readonly toolUse: ToolUse | undefined;
   readonly policy: string;
@@ -33,27 +36,34 @@ interface ChatRun {
   readonly head: { readonly id: string; readonly created: number; readonly model: string };
 }
 
-function startChat(body: ChatRequest, { model, signal }: Admission, id: string): ChatRun {
+function startChat(
+  body: ChatRequest,
+  { model, signal }: Admission,
+  id: string,
+  snapshot: RestoredSnapshot | undefined,
+): ChatRun {
   const toolUse = toolUseOf(body, model);
   const grammar = model.structured.of(body, body.response_format);
   if (grammar && toolUse)
     throw unsupportedField("response_format", "response_format cannot be joined with tools.");
   if (body.stream && typeof body.prompt_logprobs === "number")
     throw unsupportedField("prompt_logprobs", "prompt_logprobs are not streamed.");
-  const { ids, compressAfter } = chatPrompt(body, model, toolUse);
+  const { ids, compressAfter, pin } = chatPrompt(body, model, toolUse);
   const request = generationRequest(body, model, {
     prompt: ids,
     signal,
+    snapshot,
     maxTokens: body.max_completion_tokens ?? body.max_tokens,
     logprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
     promptLogprobs: body.prompt_logprobs,
     grammar: toolUse?.forced?.grammar ?? grammar,
     compressAfter,
+    pin,
     keepSpecialTokens: toolUse !== undefined,
   });
   const head = { id, created: unixSeconds(), model: model.id };
   const policy = policyName(request.plan!);
-  return { body, model, stream: model.generate(request), toolUse, policy, head };
+  return { body, model, ids, stream: model.generate(request), toolUse, policy, head };
 }
 
 /** The calls of an answer in the API's form. */
@@ -129,7 +139,7 @@ async function streamChat(run: ChatRun, events: EventStream): Promise<void> {
     if (end) ends.push(end);
     const silent = content === "" && calls.length === 0 && !(body.logprobs && tokens.length > 0);
     if (silent && !end) continue;
-    const usage = continuous_usage_stats && end ? usageOf([ends], policy, generated) : null;
+    const usage = continuous_usage_stats ? usageSoFar([run], generated) : null;
     const finish = calls.length > 0 ? "tool_calls" : end ? finishReason(end) : null;
     await send(
       [
@@ -165,7 +175,8 @@ export const chatRoutes: Routes = (context: HttpContext) => async (app) => {
     (request, reply) =>
       withAdmission(context.fleet, request, reply, chatRequest, async (admission) => {
         const { body } = request;
-        const run = startChat(body, admission, answerId("chatcmpl", request));
+        const snapshot = await snapshotOf(context, body, admission.model);
+        const run = startChat(body, admission, answerId("chatcmpl", request), snapshot);
         if (context.logPrompts) request.log.info({ messages: body.messages }, "prompt");
         if (!body.stream) return await wholeChat(run);
         const events = openEventStream(reply, context.stream);

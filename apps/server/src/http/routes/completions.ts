@@ -6,6 +6,7 @@ import {
   promptLogprobsBody,
   stopReason,
   usageOf,
+  usageSoFar,
   wholeChoices,
 } from "../answer.ts";
 import { invalidField, unsupportedField } from "../api-error.ts";
@@ -19,6 +20,7 @@ import { answerId, unixSeconds, withAdmission } from "../request-scope.ts";
 import { type CompletionRequest, completion, completionRequest } from "../schemas/completion.ts";
 import { errorResponses } from "../schemas/error.ts";
 import type { ServedModel } from "../served-model.ts";
+import { type RestoredSnapshot, snapshotOf } from "../snapshots/restore.ts";
 
 const DEFAULT_MAX_TOKENS = 16;
 
@@ -53,6 +55,7 @@ function startCompletion(
   body: CompletionRequest,
   { model, signal }: Admission,
   id: string,
+  snapshot: RestoredSnapshot | undefined,
 ): CompletionRun {
   const { prompt_logprobs, logprobs, echo } = body;
   if (body.stream && typeof prompt_logprobs === "number")
@@ -73,6 +76,7 @@ function startCompletion(
     generationRequest(body, model, {
       prompt: ids,
       signal,
+      snapshot,
       maxTokens,
       logprobs,
       promptLogprobs,
@@ -144,6 +148,7 @@ async function streamCompletion(run: CompletionRun, events: EventStream): Promis
   const { include_usage, continuous_usage_stats } = body.stream_options ?? {};
   const n = body.n ?? 1;
   const ends: EndEvent[][] = prompts.map(() => []);
+  let generated = 0;
   const send = (choices: unknown[], usage: unknown = null) =>
     events.send({
       ...head,
@@ -160,7 +165,8 @@ async function streamCompletion(run: CompletionRun, events: EventStream): Promis
         const shown = (echo ? prompt.text : "") + text;
         offsets.set(index, offset + shown.length);
         if (end) ends[p]!.push(end);
-        const usage = continuous_usage_stats && end ? usageOf(ends, policy) : null;
+        generated += tokens.length;
+        const usage = continuous_usage_stats ? usageSoFar(prompts, generated) : null;
         const choice = {
           index: p * n + index,
           text: shown,
@@ -190,7 +196,8 @@ export const completionRoutes: Routes = (context: HttpContext) => async (app) =>
     (request, reply) =>
       withAdmission(context.fleet, request, reply, completionRequest, async (admission) => {
         const { body } = request;
-        const run = startCompletion(body, admission, answerId("cmpl", request));
+        const snapshot = await snapshotOf(context, body, admission.model);
+        const run = startCompletion(body, admission, answerId("cmpl", request), snapshot);
         if (context.logPrompts) request.log.info({ prompt: body.prompt }, "prompt");
         try {
           if (!body.stream) return await wholeCompletion(run);

@@ -1,5 +1,6 @@
 import type { GenerationStream } from "@kvcache/engine";
 import { finishReason, piecesOf, usageOf, wholeChoices } from "../answer.ts";
+import { unsupportedField } from "../api-error.ts";
 import { chatPrompt } from "../chat-prompt.ts";
 import type { HttpContext, Routes } from "../context.ts";
 import { type EventStream, openEventStream } from "../event-stream.ts";
@@ -44,6 +45,8 @@ function startResponse(
   id: string,
 ): ResponseRun {
   const { input, instructions, text } = body;
+  if (body.kv?.snapshot)
+    throw unsupportedField("kv.snapshot", "Snapshots are restored by chat and completions only.");
   const given = typeof input === "string" ? [{ role: "user", content: input }] : input;
   const system = instructions ? [{ role: "system", content: instructions }] : [];
   const format = text?.format;

@@ -1,11 +1,12 @@
 import { z } from "zod";
-import { maybe, notServed, onlyNeutral } from "./fields.ts";
+import { cacheControl, maybe, notServed, onlyNeutral } from "./fields.ts";
 import { generationFields, responseFormat, usage } from "./generation.ts";
 
 const textPart = z.looseObject({
   type: z.enum(["text", "input_text", "output_text", "refusal"], {
     error: "is not served: messages hold text only",
   }),
+  cache_control: maybe(cacheControl),
 });
 const content = z.union([z.string(), z.array(textPart).max(4096)]);
 
@@ -19,6 +20,7 @@ const message = z
   .looseObject({
     role: z.string().min(1).max(64),
     content: maybe(content),
+    cache_control: maybe(cacheControl, "Keeps the prompt up to here in the cache longer"),
     name: maybe(z.string()),
     tool_calls: maybe(z.array(toolCall).max(128)),
     tool_call_id: maybe(z.string()),
@@ -29,6 +31,8 @@ const message = z
     error: "a message needs content or tool_calls",
     path: ["content"],
   });
+
+export const messages = z.array(message).min(1).max(4096);
 
 const tool = z.looseObject({
   type: z.literal("function", { error: "is not served: tools are functions" }),
@@ -48,7 +52,7 @@ const toolChoice = z.union([
 export const chatRequest = z
   .looseObject({
     ...generationFields,
-    messages: z.array(message).min(1).max(4096),
+    messages,
     max_completion_tokens: maybe(z.int().min(1)),
     logprobs: maybe(z.boolean()),
     top_logprobs: maybe(z.int().min(0).max(20)),

@@ -21,3 +21,10 @@ export const onlyNeutral = <T extends string | number | boolean>(value: T, why: 
 export const count = z.int().min(0);
 export const tokenId = z.int().min(0).max(0x7fffffff);
 export const tokenIds = z.array(tokenId);
+
+/** Asks that a prefix stays cached longer than others. */
+export const cacheControl = z.looseObject({
+  type: z.literal("ephemeral", { error: "is not served: only ephemeral is" }),
+  ttl: maybe(z.enum(["5m", "1h"]), "How long; default 5m"),
+});
+export type CacheControl = z.infer<typeof cacheControl>;

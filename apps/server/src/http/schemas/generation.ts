@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { count, maybe, notServed, onlyNeutral, tokenIds } from "./fields.ts";
+import { cacheControl, count, maybe, notServed, onlyNeutral, tokenIds } from "./fields.ts";
 import { kv, kvAliases, kvUsage } from "./kv.ts";
 
 const MAX_STOPS = 16;
@@ -38,6 +38,7 @@ export const generationFields = {
   ),
   prompt_logprobs: maybe(z.int().min(0).max(20)),
   priority: maybe(z.number().min(-1e6).max(1e6), "Higher runs first"),
+  timeout: maybe(z.number().gt(0).max(86_400), "Seconds after which the request fails with 408"),
   structured_outputs: maybe(
     z.looseObject({
       json: maybe(z.union([z.record(z.string(), z.unknown()), z.string()])),
@@ -49,6 +50,7 @@ export const generationFields = {
     }),
   ),
   cache_salt: maybe(z.string().max(512), "Prefixes are shared with requests of the same salt only"),
+  cache_control: maybe(cacheControl, "Keeps the prompt's prefix in the cache longer than others"),
   prompt_cache_key: maybe(z.string().max(512), "A hint for routers; prefixes are found without it"),
   session_id: maybe(z.string().max(512), "A hint for routers"),
   kv_transfer_params: maybe(z.record(z.string(), z.unknown()), "Handed back as it came"),

@@ -22,6 +22,10 @@ export const kv = z
     protect: maybe(z.strictObject({ sinks: maybe(count), recent: maybe(count) })),
     window: maybe(positive, "Queries that the policy observes"),
     interval: maybe(positive, "Generated tokens between two compressions"),
+    snapshot: maybe(
+      z.string().max(64),
+      "Id of a snapshot that the prompt begins with; the rest of kv is its own where it is left out",
+    ),
     compressAfter: maybe(
       count,
       "Chat: index of the message after which the cache is compressed; completions: prompt tokens",

@@ -1,0 +1,32 @@
+/** The same backend; `inside()` tells for how many milliseconds its runs have kept callers waiting. */
+export function timedBackend(backend) {
+  let inside = 0;
+  const timed =
+    (run) =>
+    async (...args) => {
+      const began = performance.now();
+      try {
+        return await run(...args);
+      } finally {
+        inside += performance.now() - began;
+      }
+    };
+  return {
+    ...backend,
+    inside: () => inside,
+    attach(cache) {
+      const session = backend.attach(cache);
+      return {
+        ...session,
+        async load(...args) {
+          const model = await session.load(...args);
+          return { ...model, forward: timed(model.forward) };
+        },
+        encoder() {
+          const encoder = session.encoder();
+          return { ...encoder, submit: timed(encoder.submit) };
+        },
+      };
+    },
+  };
+}
