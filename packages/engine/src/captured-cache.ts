@@ -1,5 +1,6 @@
 import { type CacheManager, KvCacheError } from "@kvcache/core";
-import type { CompressionEvent, Sequence } from "./sequence.ts";
+import type { CompressionEvent } from "./compression-event.ts";
+import type { Sequence } from "./sequence.ts";
 
 /** What a cache of a prompt is, beside its bytes: JSON. */
 export interface CapturedState {

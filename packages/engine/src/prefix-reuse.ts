@@ -6,7 +6,8 @@ import {
   type SequenceSlot,
   sum,
 } from "@kvcache/core";
-import type { CompressionEvent, Sequence } from "./sequence.ts";
+import type { CompressionEvent } from "./compression-event.ts";
+import type { Sequence } from "./sequence.ts";
 
 /** What a sequence starts from. */
 export interface AdoptedPrefix {

@@ -4,15 +4,18 @@ import {
   type Observer,
   type PrefixPin,
   type SequenceSlot,
-  type SwappedBytes,
 } from "@kvcache/core";
 import type { Choice } from "./choice.ts";
+import type { CompressionEvent } from "./compression-event.ts";
 import type { Watched } from "./observe-pass.ts";
 import type { BlockReads } from "./read-blocks.ts";
 import type { Schedulable } from "./scheduler.ts";
+import type { SequenceOptions } from "./sequence-options.ts";
 import { type SequencePlan, sumFlags } from "./sequence-plan.ts";
 import type { SessionState } from "./session.ts";
 import type { Feed } from "./step-assembler.ts";
+import type { SumsState } from "./sums-state.ts";
+import type { SwappedOut } from "./swap-space.ts";
 import { TokenLog } from "./token-log.ts";
 
 /**
@@ -23,44 +26,6 @@ import { TokenLog } from "./token-log.ts";
  * - `done`     gave everything back
  */
 export type SequenceState = "waiting" | "prefill" | "decode" | "idle" | "done";
-
-/**
- * Where attention sums of a sequence stand.
- * - `none`    nowhere yet: the side buffers of its blocks hold what others left there
- * - `shared`  in blocks that others hold too: they may be read, not written
- * - `own`     in blocks that nobody else holds
- */
-export type SumsState = "none" | "shared" | "own";
-
-/** One line of a sequence's compression log. */
-export interface CompressionEvent {
-  readonly phase: CompressionPhase;
-  /** Tokens seen when it happened. */
-  readonly tokens: number;
-  /** Entries over all rows before and after. */
-  readonly entriesBefore: number;
-  readonly entriesAfter: number;
-}
-
-/** What a sequence swapped out needs to come back. */
-export interface SwappedOut {
-  readonly bytes: SwappedBytes;
-  /** Tokens per row, which say how many blocks it takes: [numRows]. */
-  readonly lengths: Uint32Array;
-}
-
-export interface SequenceOptions {
-  readonly id: number;
-  readonly arrival: number;
-  readonly priority: number;
-  readonly plan: SequencePlan;
-  /** Prefixes are shared with sequences of the same salt only. */
-  readonly cacheSalt: string;
-  /** Looks at every pass beside the plan's own observer. */
-  readonly profiler?: Observer | undefined;
-  /** Whether turns follow that no session tells of. Default false. */
-  readonly continues?: boolean;
-}
 
 /**
  * A sequence's state machine: which tokens it knows, which of them are cached, what it may feed

@@ -1,5 +1,12 @@
 import type { SwappedBytes, SwapSpace } from "@kvcache/core";
 
+/** What a sequence swapped out needs to come back. */
+export interface SwappedOut {
+  readonly bytes: SwappedBytes;
+  /** Tokens per row, which say how many blocks it takes: [numRows]. */
+  readonly lengths: Uint32Array;
+}
+
 /** Keeps swapped sequences in memory, up to so many bytes. */
 export function createMemorySwap(maxBytes: number): SwapSpace {
   let bytes = 0;

@@ -1,10 +1,18 @@
 import { existsSync, readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { demoDocumentUrl, demoQuestionsUrl, modelUrl, tasksUrl, wikitextUrl } from "./index.ts";
+import {
+  demoDocumentUrl,
+  demoQuestionsUrl,
+  modelUrl,
+  profilesUrl,
+  tasksUrl,
+  wikitextUrl,
+} from "./index.ts";
 
 it("names files that ship", () => {
   for (const file of ["config.json", "tokenizer.json", "model.safetensors.index.json"])
     expect(existsSync(new URL(file, modelUrl)), file).toBe(true);
+  expect(existsSync(new URL("kv-zap.safetensors", profilesUrl))).toBe(true);
   for (const url of [tasksUrl, wikitextUrl]) expect(existsSync(url), url.href).toBe(true);
 });
 

@@ -36,8 +36,8 @@ function layersOf(tensors: ReadonlyMap<string, FileTensor>): ReadonlyMap<string,
     layers[index] ??= new Map();
     layers[index].set(own, tensor);
   }
-  const missing = Array.from(layers).indexOf(undefined);
-  if (missing >= 0)
+  const missing = [...layers.keys()].find((layer) => !layers[layer]);
+  if (missing !== undefined)
     throw new KvCacheError("invalid-file", `There is no gate of layer ${missing}.`, {
       value: [...tensors.keys()],
     });
