@@ -85,6 +85,8 @@ export default defineConfig({
           ],
           exclude: ["**/node_modules/**", "**/dist/**", "**/*.gpu.test.ts", "**/*.browser.test.ts"],
           testTimeout: 60_000,
+          // Files share their worker's modules: loading them anew took as long as the tests.
+          isolate: false,
           hookTimeout: 60_000,
         },
       },

@@ -26,7 +26,7 @@ fn main(
   let s = work / (params.numChunks * ${params.numKvHeads}u);
   if (s >= params.numSequences) { return; }
   let flags = step[params.signalFlags + s];
-  if ((flags & ${signalFlag.sumAttention | signalFlag.sumSquaredAttention | signalFlag.maxAttention}) == 0) { return; }
+  if ((flags & ${signalFlag.sumAttention | signalFlag.sumSquaredAttention}) == 0) { return; }
   let row = u32(step[params.sequences + s]) * ${params.rowsPerSequence}u + params.layerRow + head;
   let length = rowLength(row);
   if (j >= length) { return; }
@@ -38,7 +38,6 @@ fn main(
   let buffer = step[params.attentionBuffers + s];
   var sum = 0.0;
   var squares = 0.0;
-  var largest = 0.0;
   let firstToken = begin + u32(max(0, i32(j) - i32(older)));
   for (var token = firstToken; token < end; token++) {
     let distance = step[params.positions + token] - position;
@@ -52,14 +51,11 @@ fn main(
       let weight = exp(logitOf(product) - stats[vector].x) / stats[vector].y;
       sum += weight;
       squares += weight * weight;
-      largest = max(largest, weight);
     }
   }
   let at = params.numSlots + slot;
   if ((flags & ${signalFlag.sumAttention}) != 0) {
     side[at] = bitcast<u32>(bitcast<f32>(side[at]) + sum);
-  } else if ((flags & ${signalFlag.maxAttention}) != 0) {
-    side[at] = bitcast<u32>(max(bitcast<f32>(side[at]), largest));
   }
   if ((flags & ${signalFlag.sumSquaredAttention}) != 0) {
     side[at + params.numSlots] = bitcast<u32>(bitcast<f32>(side[at + params.numSlots]) + squares);

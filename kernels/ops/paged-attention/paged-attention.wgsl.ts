@@ -6,7 +6,7 @@ import { keepQueriesWgsl } from "./keep-queries.wgsl.ts";
 import { mergeSplitsWgsl } from "./merge-splits.wgsl.ts";
 import { writeEntriesWgsl } from "./write-entries.wgsl.ts";
 
-const sums = signalFlag.sumAttention | signalFlag.sumSquaredAttention | signalFlag.maxAttention;
+const sums = signalFlag.sumAttention | signalFlag.sumSquaredAttention;
 
 /**
  * The kernel `paged-attention` on a device: its dispatches in order. `signalFlags` are the flags of

@@ -1,11 +1,11 @@
 import {
   type DecoderGraph,
   floatsToHalves,
-  halvesToFloats,
   KvCacheError,
   type LoadOptions,
   type WeightRef,
   type WeightSource,
+  weightFloats,
 } from "@kvcache/core";
 import type { QuadDtype } from "@kvcache/kernels";
 import type { CommandQueue } from "./command-queue.ts";
@@ -86,7 +86,7 @@ export async function loadDeviceWeights(
         });
       const key = keyOf(ref);
       if (!matrices.has(key) && !vectors.has(key)) {
-        const floats = floatsOf(source, ref);
+        const floats = weightFloats(source.get(ref.name), ref);
         checkSize(ref, floats.length, shape);
         if (shape?.length === 2)
           matrices.set(key, upload(gpu, queue, key, floats, shape[1]!, dtype));
@@ -162,32 +162,4 @@ function checkSize(ref: WeightRef, length: number, shape: readonly number[] | un
       `Weight ${keyOf(ref)} has ${length} numbers, the model needs [${shape}].`,
       { value: length },
     );
-}
-
-/** Rows of a stored tensor as float32: a view where it is stored so and aligned. */
-function floatsOf(source: WeightSource, { name, rows }: WeightRef): Float32Array {
-  const { dtype, shape, data } = source.get(name);
-  const size = dtype === "f32" ? 4 : 2;
-  const numRows = shape[0] ?? 1;
-  const rowLength = shape.slice(1).reduce((a, b) => a * b, 1);
-  const [start, end] = rows ?? [0, numRows];
-  if (!(start >= 0 && start <= end && end <= numRows) || data.length !== numRows * rowLength * size)
-    throw new KvCacheError(
-      "invalid-model",
-      `Weight ${name} of shape [${shape}] in ${data.length} bytes has no rows ${start} … ${end}.`,
-      { value: { shape, rows, bytes: data.length } },
-    );
-  let bytes = data.subarray(start * rowLength * size, end * rowLength * size);
-  if (bytes.byteOffset % size !== 0) bytes = bytes.slice();
-  const length = (end - start) * rowLength;
-  if (dtype === "f32") return new Float32Array(bytes.buffer, bytes.byteOffset, length);
-  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, length);
-  const floats = new Float32Array(length);
-  if (dtype === "f16") halvesToFloats(halves, floats);
-  else {
-    // bfloat16 is the upper half of a float32.
-    const words = new Uint32Array(floats.buffer);
-    for (let i = 0; i < length; i++) words[i] = halves[i]! << 16;
-  }
-  return floats;
 }

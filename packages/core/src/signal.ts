@@ -65,6 +65,4 @@ export const signalFlag = {
   windowQueries: 1,
   sumAttention: 2,
   sumSquaredAttention: 4,
-  /** The maximum instead of the sum, into the same side buffer as Σa. */
-  maxAttention: 8,
 } as const;

@@ -1,35 +1,15 @@
 import type { Scorer, Trigger } from "@kvcache/core";
 import { addSums } from "@kvcache/kernels";
 import { afterEach, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "./engine.ts";
-import type { GenerationRequest } from "./request.ts";
-import { createWorld, promptOf, testPlan, testPolicy, type WorldOptions } from "./test-world.ts";
+import { reuseBench } from "./test-reuse.ts";
+import { promptOf, testPlan, testPolicy } from "./test-world.ts";
 
-let engine: Engine;
-let world: ReturnType<typeof createWorld>;
-
-async function start(options: WorldOptions = {}, prefixCache = true) {
-  world = createWorld(options);
-  engine = await createEngine({ ...world, prefixCache, scheduler: { watermark: 0 } });
-}
-
-const run = async (request: GenerationRequest) => {
-  const { tokenIds, usage, kv } = await engine.generate(request).result;
-  return { tokens: [...tokenIds], cached: usage.cachedTokens, kv };
-};
-
-/** What the same request gives on a fresh engine without reuse. */
-async function fresh(request: GenerationRequest, options: WorldOptions = {}): Promise<number[]> {
-  const { session: _, ...rest } = request;
-  const other = await createEngine({ ...createWorld(options), prefixCache: false });
-  const { tokenIds } = await other.generate(rest).result;
-  await other.dispose();
-  return [...tokenIds];
-}
+const bench = reuseBench();
+const { start, run, fresh } = bench;
 
 afterEach(async () => {
-  await engine.dispose();
-  expect(world.cache.stats().sequences).toBe(0);
+  await bench.engine.dispose();
+  expect(bench.world.cache.stats().sequences).toBe(0);
 });
 
 describe("cached prefixes", () => {
@@ -72,7 +52,7 @@ describe("cached prefixes", () => {
         }
         const after = { prompt: [...shared, 1, 2, 3], maxTokens: 9 };
         expect(await run(after)).toMatchObject({ tokens: await fresh(after), cached: 40 });
-        await engine.dispose();
+        await bench.engine.dispose();
       }
     });
 
@@ -146,7 +126,7 @@ describe("cached prefixes", () => {
           tokens: await fresh(ask(question)),
           cached: i === 0 ? 0 : 41,
         });
-      await engine.dispose();
+      await bench.engine.dispose();
     }
   });
 });

@@ -1,9 +1,9 @@
 import { defineKernel, type EvictionPolicy, type KvBatch } from "@kvcache/core";
 import { forEachRow, slotOf } from "@kvcache/kernels";
 import { afterEach, describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "./engine.ts";
-import type { GenerationRequest } from "./request.ts";
-import { createWorld, promptOf, testPlan, testPolicy, type WorldOptions } from "./test-world.ts";
+import { createEngine } from "./engine.ts";
+import { reuseBench } from "./test-reuse.ts";
+import { createWorld, promptOf, testPlan, testPolicy } from "./test-world.ts";
 
 /** Adds 1 to the first number of every key, where it stands. */
 const markKeys = defineKernel<{ batch: KvBatch }>({
@@ -23,31 +23,12 @@ const markKeys = defineKernel<{ batch: KvBatch }>({
   },
 });
 
-let engine: Engine;
-let world: ReturnType<typeof createWorld>;
-
-async function start(options: WorldOptions = {}, prefixCache = true) {
-  world = createWorld(options);
-  engine = await createEngine({ ...world, prefixCache, scheduler: { watermark: 0 } });
-}
-
-const run = async (request: GenerationRequest) => {
-  const { tokenIds, usage, kv } = await engine.generate(request).result;
-  return { tokens: [...tokenIds], cached: usage.cachedTokens, kv };
-};
-
-/** What the same request gives on a fresh engine without reuse. */
-async function fresh(request: GenerationRequest, options: WorldOptions = {}): Promise<number[]> {
-  const { session: _, ...rest } = request;
-  const other = await createEngine({ ...createWorld(options), prefixCache: false });
-  const { tokenIds } = await other.generate(rest).result;
-  await other.dispose();
-  return [...tokenIds];
-}
+const bench = reuseBench();
+const { start, run, fresh } = bench;
 
 afterEach(async () => {
-  await engine.dispose();
-  expect(world.cache.stats().sequences).toBe(0);
+  await bench.engine.dispose();
+  expect(bench.world.cache.stats().sequences).toBe(0);
 });
 
 describe("cached prefixes", () => {
@@ -61,7 +42,7 @@ describe("cached prefixes", () => {
     // The whole prompt is cached now; its last token is fed all the same.
     const again = { prompt: shared.slice(0, 40), maxTokens: 6 };
     expect(await run(again)).toMatchObject({ tokens: await fresh(again), cached: 36 });
-    expect(engine.stats()).toMatchObject({ promptTokens: 129, cachedPromptTokens: 76 });
+    expect(bench.engine.stats()).toMatchObject({ promptTokens: 129, cachedPromptTokens: 76 });
   });
 
   it("hold what was generated too", async () => {
@@ -112,17 +93,17 @@ describe("cached prefixes", () => {
       await run({ prompt: shared, maxTokens: 2, ...(pin && { pin }) });
       for (const seed of [5, 6, 7]) await run({ prompt: promptOf(seed, 40), maxTokens: 8 });
       expect((await run({ prompt: shared, maxTokens: 2 })).cached).toBe(pin ? 40 : 0);
-      await engine.dispose();
+      await bench.engine.dispose();
     }
     await start();
     const bad = { prompt: shared, pin: { tokens: 41, milliseconds: 0 } };
-    expect(() => engine.generate(bad)).toThrow("pin.milliseconds must be positive");
+    expect(() => bench.engine.generate(bad)).toThrow("pin.milliseconds must be positive");
   });
 
   it("are told of with the first token", async () => {
     await start();
     await run({ prompt: shared, maxTokens: 2 });
-    const stream = engine.generate({ prompt: shared, maxTokens: 3 });
+    const stream = bench.engine.generate({ prompt: shared, maxTokens: 3 });
     const seen: number[] = [];
     for await (const _ of stream) seen.push(stream.cachedTokens);
     expect(seen).toEqual([40, 40, 40, 40]);
@@ -193,12 +174,12 @@ describe("choices", () => {
     for (const plan of [{}, testPlan(10)]) {
       await start({}, false);
       const request = { prompt: promptOf(1, 30), maxTokens: 10, plan, sampling: { seed: 5 } };
-      const { choices } = await engine.generate({ ...request, n: 4 }).result;
-      expect(world.passes[0]).toBe(30);
-      expect(world.passes.slice(1).every((tokens) => tokens === 4)).toBe(true);
+      const { choices } = await bench.engine.generate({ ...request, n: 4 }).result;
+      expect(bench.world.passes[0]).toBe(30);
+      expect(bench.world.passes.slice(1).every((tokens) => tokens === 4)).toBe(true);
       for (const { index, tokenIds } of choices)
         expect([...tokenIds]).toEqual(await fresh({ ...request, sampling: { seed: 5 + index } }));
-      expect(world.numHeldBlocks()).toBe(0);
+      expect(bench.world.numHeldBlocks()).toBe(0);
     }
   });
 
@@ -208,7 +189,7 @@ describe("choices", () => {
     const needs = [{ kind: "attentionSums", power: 1, phase: "decode" }] as const;
     const plan = testPlan(10, { needs, trigger });
     const request = { prompt: promptOf(1, 12), maxTokens: 24, plan, sampling: { seed: 5 } };
-    const { choices } = await engine.generate({ ...request, n: 3 }).result;
+    const { choices } = await bench.engine.generate({ ...request, n: 3 }).result;
     for (const { index, tokenIds } of choices)
       expect([...tokenIds]).toEqual(await fresh({ ...request, sampling: { seed: 5 + index } }));
   });
@@ -216,8 +197,8 @@ describe("choices", () => {
   it("wait their turn where the cache has no room for all", async () => {
     await start({ numBlocks: 76 }, false);
     const request = { prompt: promptOf(1, 30), maxTokens: 30, sampling: { seed: 5 } };
-    const { choices } = await engine.generate({ ...request, n: 3 }).result;
-    expect(engine.stats().preemptions.recompute).toBeGreaterThan(0);
+    const { choices } = await bench.engine.generate({ ...request, n: 3 }).result;
+    expect(bench.engine.stats().preemptions.recompute).toBeGreaterThan(0);
     for (const { index, tokenIds } of choices)
       expect([...tokenIds]).toEqual(await fresh({ ...request, sampling: { seed: 5 + index } }));
   });
@@ -226,20 +207,20 @@ describe("choices", () => {
 describe("sessions", () => {
   it("feed only what a turn adds", async () => {
     await start({}, false);
-    const session = engine.openSession();
+    const session = bench.engine.openSession();
     const first = { prompt: promptOf(1, 20), maxTokens: 6, session };
     const { tokens } = await run(first);
     expect(session.cachedTokens).toBe(25);
     const second = { ...first, prompt: [...first.prompt, ...tokens, ...promptOf(2, 9)] };
     expect(await run(second)).toMatchObject({ tokens: await fresh(second), cached: 25 });
     session.close();
-    expect(world.numHeldBlocks()).toBe(0);
-    expect(() => engine.generate(second)).toThrow("not of this engine");
+    expect(bench.world.numHeldBlocks()).toBe(0);
+    expect(() => bench.engine.generate(second)).toThrow("not of this engine");
   });
 
   it("cut the cache back to what two turns have in common", async () => {
     await start({}, false);
-    const session = engine.openSession();
+    const session = bench.engine.openSession();
     const first = { prompt: promptOf(1, 20), maxTokens: 6, session };
     await run(first);
     const second = { ...first, prompt: [...first.prompt.slice(0, 17), 1, 2, 3] };
@@ -251,7 +232,7 @@ describe("sessions", () => {
   it("go on from a compressed cache, but never rewrite what it was compressed with", async () => {
     await start({}, false);
     const plan = testPlan(8, { needs: [{ kind: "windowQueries", window: 3 }] });
-    const session = engine.openSession();
+    const session = bench.engine.openSession();
     const first = { prompt: promptOf(1, 20), maxTokens: 6, session, plan };
     const { tokens } = await run(first);
     const second = { ...first, prompt: [...first.prompt, ...tokens, ...promptOf(2, 9)] };
@@ -266,41 +247,45 @@ describe("sessions", () => {
   it("lend their blocks while they rest and come back unharmed", async () => {
     for (const plan of [{}, testPlan(12)]) {
       await start({ numBlocks: 80 }, false);
-      const session = engine.openSession();
+      const session = bench.engine.openSession();
       const first = { prompt: promptOf(1, 20), maxTokens: 6, session, plan };
       const { tokens } = await run(first);
       await run({ prompt: promptOf(3, 70), maxTokens: 6 });
-      expect(engine.stats()).toMatchObject({ idleReclaims: 1, idle: 0 });
+      expect(bench.engine.stats()).toMatchObject({ idleReclaims: 1, idle: 0 });
       const second = { ...first, prompt: [...first.prompt, ...tokens, 9, 8, 7] };
       const undisturbed = await createEngine({ ...createWorld(), prefixCache: false });
       const other = undisturbed.openSession();
       await undisturbed.generate({ ...first, session: other }).result;
       const expected = await undisturbed.generate({ ...second, session: other }).result;
       expect((await run(second)).tokens).toEqual([...expected.tokenIds]);
-      await engine.dispose();
+      await bench.engine.dispose();
     }
   });
 
   it("keep their slot while the queue is only as long as the engine allows", async () => {
-    world = createWorld({ maxSequences: 3 });
-    engine = await createEngine({ ...world, scheduler: { maxSequences: 1 } });
-    const session = engine.openSession();
+    await start({ maxSequences: 3 }, true, { maxSequences: 1 });
+    const session = bench.engine.openSession();
     await run({ prompt: promptOf(1, 20), maxTokens: 3, session });
     await Promise.all([2, 3].map((seed) => run({ prompt: promptOf(seed, 9), maxTokens: 9 })));
-    expect(engine.stats()).toMatchObject({ idleReclaims: 0, idle: 1 });
-    const others = [4, 5].map(() => engine.openSession());
+    expect(bench.engine.stats()).toMatchObject({ idleReclaims: 0, idle: 1 });
+    const others = [4, 5].map(() => bench.engine.openSession());
     for (const other of others) await run({ prompt: promptOf(4, 9), maxTokens: 2, session: other });
-    expect(engine.stats()).toMatchObject({ idleReclaims: 0, idle: 3 });
+    expect(bench.engine.stats()).toMatchObject({ idleReclaims: 0, idle: 3 });
     await run({ prompt: promptOf(2, 9), maxTokens: 9 });
-    expect(engine.stats()).toMatchObject({ idleReclaims: 1, idle: 2 });
+    expect(bench.engine.stats()).toMatchObject({ idleReclaims: 1, idle: 2 });
   });
 
   it("survive an abort in the middle of a turn", async () => {
     await start({}, false);
-    const session = engine.openSession();
+    const session = bench.engine.openSession();
     const prompt = promptOf(1, 20);
     const controller = new AbortController();
-    const stream = engine.generate({ prompt, maxTokens: 50, session, signal: controller.signal });
+    const stream = bench.engine.generate({
+      prompt,
+      maxTokens: 50,
+      session,
+      signal: controller.signal,
+    });
     for await (const event of stream) if (event.type === "token") controller.abort();
     const next = { prompt: [...prompt, 1, 2, 3], maxTokens: 5, session };
     expect(await run(next)).toMatchObject({ tokens: await fresh(next), cached: 20 });
@@ -313,10 +298,10 @@ describe("sessions", () => {
       if (hold) return new Promise<void>((resolve) => (open = resolve));
     };
     await start({ onForward }, false);
-    const session = engine.openSession();
+    const session = bench.engine.openSession();
     const prompt = promptOf(1, 20);
     const controller = new AbortController();
-    const { result } = engine.generate({
+    const { result } = bench.engine.generate({
       prompt,
       maxTokens: 9,
       session,
@@ -333,13 +318,13 @@ describe("sessions", () => {
 
   it("take one turn at a time, of one plan", async () => {
     await start();
-    const session = engine.openSession();
+    const session = bench.engine.openSession();
     const request = { prompt: promptOf(1, 20), maxTokens: 5, session };
-    const { result } = engine.generate(request);
-    expect(() => engine.generate(request)).toThrow("middle of a turn");
+    const { result } = bench.engine.generate(request);
+    expect(() => bench.engine.generate(request)).toThrow("middle of a turn");
     await result;
-    expect(() => engine.generate({ ...request, plan: testPlan(9) })).toThrow("another plan");
-    expect(() => engine.generate({ ...request, stop: { strings: [""] } })).toThrow();
-    await engine.generate(request).result;
+    expect(() => bench.engine.generate({ ...request, plan: testPlan(9) })).toThrow("another plan");
+    expect(() => bench.engine.generate({ ...request, stop: { strings: [""] } })).toThrow();
+    await bench.engine.generate(request).result;
   });
 });

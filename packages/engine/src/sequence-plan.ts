@@ -52,8 +52,7 @@ const ofWholePrompt: readonly SignalKind[] = [
 ];
 
 /** Flags of what a pass adds to the blocks themselves. */
-export const sumFlags =
-  signalFlag.sumAttention | signalFlag.sumSquaredAttention | signalFlag.maxAttention;
+export const sumFlags = signalFlag.sumAttention | signalFlag.sumSquaredAttention;
 
 /** What a plan can ask for, and of which model. */
 export interface PlanSources {

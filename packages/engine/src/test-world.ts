@@ -190,8 +190,6 @@ function forward(
           if (at - position < step.attentionBuffers[s]!) continue;
           const weight = mix(step.tokenIds[t]!, id, row) % 16;
           if (flags & signalFlag.sumAttention) sumAttention[slot]! += weight;
-          if (flags & signalFlag.maxAttention)
-            sumAttention[slot] = Math.max(sumAttention[slot]!, weight);
           if (flags & signalFlag.sumSquaredAttention) sumSquaredAttention[slot]! += weight * weight;
         }
         if (flags & signalFlag.windowQueries && row % numKvHeads === 0) {
