@@ -40,8 +40,14 @@ const needsOf = (policy) => {
     headOutputs: () => "head outputs",
     replay: () => "an extra pass",
     blockBounds: () => "block bounds",
+    outputWeight: () => "W_O",
   };
-  const signals = [...policy.scorer.needs, ...policy.budget.needs];
+  const signals = [
+    ...policy.scorer.needs,
+    ...policy.budget.needs,
+    ...(policy.selector.needs ?? []),
+    ...(policy.readSelector?.needs ?? []),
+  ];
   return [...new Set(signals.map((signal) => names[signal.kind](signal)))].join(", ") || "nothing";
 };
 
@@ -76,7 +82,7 @@ function rowOf(name) {
   const idea = manifest.description.replace(/^Policy /, "").replace(/\|/g, "/");
   return {
     section,
-    line: `| [${name}](../packages/policies/${name}) | ${idea} | ${linkOf(policy.paper)} | ${policy.queryAware ? "yes" : "no"} | ${needsOf(policy)} | ${when.join(", ") || "–"} |`,
+    line: `| [${name}](../packages/policies/${name}) | ${idea} | ${linkOf(policy.paper)} | ${policy.queryAware ? "yes" : "no"} | ${needsOf(policy)} | ${policy.budget.withoutTarget ? "own" : "target"} | ${when.join(", ") || "–"} |`,
   };
 }
 
@@ -85,8 +91,8 @@ const table = (section) =>
   [
     `## ${sections[section]}`,
     "",
-    "| package `@kvcache/policy-…` | idea | paper | query-aware | needs | when |",
-    "| --- | --- | --- | --- | --- | --- |",
+    "| package `@kvcache/policy-…` | idea | paper | query-aware | needs | budget | when |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
     ...rows.filter((row) => row.section === section).map(({ line }) => line),
     "",
   ].join("\n");
@@ -97,7 +103,8 @@ const text = `<!-- Written by scripts/methods-page.mjs from the packages. -->
 Every method is a package of its own, \`@kvcache/policy-<name>\`, and all of them are in
 \`@kvcache/policies\`. The sections follow the taxonomy of the survey "Key, Value, Compress". All of them
 evict physically: what a policy does not keep goes back to the block pool in the same step.
-_Query-aware_ methods keep other tokens when the question is part of the prompt.
+_Query-aware_ methods keep other tokens when the question is part of the prompt. Where _budget_ says
+_own_, the method decides itself how much stays, and plans take no target but \`{ ratio: 1 }\`.
 
 ${Object.keys(sections).map(table).join("\n")}
 ## Planned

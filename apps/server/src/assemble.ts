@@ -10,6 +10,7 @@ import {
   type CachePlan,
   cacheLayout,
   KvCacheError,
+  type PrefixWatcher,
   type Signal,
   type SignalKind,
   type SwapSpace,
@@ -20,8 +21,10 @@ import {
 import { type DecoderModel, loadModel } from "@kvcache/decoder";
 import {
   createEngine,
+  createMemorySwap,
   createRunner,
   type Engine,
+  type PrefixTier,
   type Runner,
   type TraceOptions,
 } from "@kvcache/engine";
@@ -55,6 +58,9 @@ export interface AssembleOptions {
   /** Signals beside theirs, for who observes sequences without a plan. */
   readonly signals?: readonly SignalKind[];
   readonly trace?: TraceOptions;
+  /** Where prefixes are kept beside the cache. */
+  readonly prefixTier?: ((cache: CacheManager) => PrefixTier) | undefined;
+  readonly watchPrefixes?: PrefixWatcher | undefined;
   /** One watcher for the blocks of each arena. */
   readonly watchBlocks?: (arena: number) => BlockWatcher;
   readonly onProgress?: (message: string) => void;
@@ -65,8 +71,13 @@ export interface Assembled {
   readonly backend: Backend;
   readonly cache: CacheManager;
   readonly engine: Engine;
+  /** Most bytes of what is cached beside running sequences. */
+  readonly limits: { readonly prefixBytes: number; readonly swapBytes: number };
   close(): Promise<void>;
 }
+
+/** What a step carries at most, in tokens, and so in sequences. */
+const DEFAULT_BATCH_TOKENS = 512;
 
 /** Reads a model by folder, hub id, or "tiny" for the one that ships. */
 export const openModel = (
@@ -100,17 +111,24 @@ const windowSizeFor = (signals: readonly Signal[]): number =>
 /** Joins model, backend, cache and engine. The caller closes what it gets. */
 export async function assemble(options: AssembleOptions): Promise<Assembled> {
   const { parts, close } = await openParts(options);
+  const { model, backend, cache } = parts;
+  const { swap = createMemorySwap(2 ** 30) } = options;
   const engine = await createEngine({
     ...parts,
+    swap,
     ...(options.trace ? { trace: options.trace } : {}),
-    ...(options.swap ? { swap: options.swap } : {}),
+    prefixTier: options.prefixTier?.(cache),
+    scheduler: { maxSequences: Math.min(options.maxSequences, DEFAULT_BATCH_TOKENS) },
   });
-  const { model, backend, cache } = parts;
   return {
     model,
     backend,
     cache,
     engine,
+    limits: {
+      prefixBytes: options.prefixMemory ?? cache.stats().capacityBytes,
+      swapBytes: swap.maxBytes,
+    },
     async close() {
       await engine.dispose();
       await close();
@@ -168,11 +186,13 @@ async function openParts(options: AssembleOptions) {
   const backend = await openBackend(options.backend, options.threads);
   const cacheOptions = {
     layout,
-    maxSequences: options.maxSequences,
+    // A tier moves compressed prompts through a sequence of its own.
+    maxSequences: options.maxSequences + (options.prefixTier ? 1 : 0),
     maxTokensPerSequence: context,
     memoryBytes,
     ...(options.prefixMemory === undefined ? {} : { prefixBytes: options.prefixMemory }),
     windowSize: windowSizeFor(signals),
+    ...(options.watchPrefixes ? { watchPrefixes: options.watchPrefixes } : {}),
     ...(options.watchBlocks ? { watchBlocks: options.watchBlocks } : {}),
   };
   const cache =

@@ -117,7 +117,15 @@ export function assembleOptions(
   plans: readonly CachePlan[],
   rest: Pick<
     AssembleOptions,
-    "maxSequences" | "onProgress" | "trace" | "watchBlocks" | "signals" | "swap" | "prefixMemory"
+    | "maxSequences"
+    | "onProgress"
+    | "trace"
+    | "watchBlocks"
+    | "watchPrefixes"
+    | "signals"
+    | "swap"
+    | "prefixMemory"
+    | "prefixTier"
   >,
 ): AssembleOptions {
   if (options.threads !== undefined && options.threads > 1024)

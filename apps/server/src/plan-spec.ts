@@ -70,7 +70,7 @@ function resolved(value: PlanValue | OptionTree, readFile: ReadFile): unknown {
 /**
  * A plan as text: `<policy>[@budget]`, for example `snap-kv:window=32@0.25`,
  * `ada-kv(policy=key-diff,safeguard=.1)@0.25` or `kv-zap(surrogate=weights.safetensors)@512`. `full`
- * needs no budget; every other policy does. Options that take what was measured or trained name a
+ * and policies that decide themselves how much they keep need no budget; every other one does. Options that take what was measured or trained name a
  * file, or `tiny` for that of model-tiny.
  */
 export function parsePlan(
@@ -78,8 +78,11 @@ export function parsePlan(
   fallbackBudget?: string,
   readFile: ReadFile = anyFile,
 ): CachePlan {
-  const { call, budget = fallbackBudget } = readPlan(text);
+  const { call, ...plan } = readPlan(text);
   const policy = policyOf(call, readFile);
+  // What decides itself how much it keeps takes this one only.
+  const own = policy.name !== "full" && policy.budget.withoutTarget !== undefined ? "1" : undefined;
+  const budget = plan.budget ?? fallbackBudget ?? own;
   if (policy.name === "full") {
     if (budget === undefined) return {};
     throw new KvCacheError("invalid-argument", "The full cache takes no budget.", {

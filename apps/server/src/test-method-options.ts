@@ -41,8 +41,6 @@ export function methodOptions(
     },
     "duo-attention": {
       profile: profile("duo-attention", { headScores: [numLayers, numKvHeads] }),
-      // As many heads stream as the target asks for.
-      streamingHeads: null,
       sinks: 4,
       recent: 32,
     },

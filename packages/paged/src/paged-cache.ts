@@ -13,6 +13,7 @@ import { kvBatch } from "./kv-batch.ts";
 import type { MoveKernel } from "./move-slots.ts";
 import { adoptPrefix, lookupPrefix, publishPrefix } from "./prefix-chain.ts";
 import { adoptCompressed, publishCompressed } from "./prefix-compressed.ts";
+import { prefixExchange } from "./prefix-exchange.ts";
 import { blocksNeeded, reserve, spareBlocks } from "./reservations.ts";
 import { exportSequence, importSequence } from "./sequence-export.ts";
 import { closeSequence, forkSequence, openSequence, unshareSequence } from "./sequences.ts";
@@ -28,6 +29,7 @@ export interface PagedCacheOptions extends CacheStateOptions {
 /** A cache manager whose memory lives on the host. */
 export interface PagedCache extends CacheManager {
   readonly host: HostCache;
+  exportSequence(sequence: SequenceSlot): Uint8Array;
 }
 
 /**
@@ -67,6 +69,9 @@ export function createPagedCache({ compaction, ...options }: PagedCacheOptions):
     reserve: on(reserve),
     append: on(append),
     truncate: on(truncate),
+    renumber: on((_, sequence, nextPosition: number) => {
+      host.nextPositions[sequence] = nextPosition;
+    }),
     releaseOutOfWindow: on(releaseOutOfWindow),
     unshare: on(unshareSequence),
     windowLength: on((_, sequence) => state.windowLengths[sequence]!),
@@ -91,6 +96,7 @@ export function createPagedCache({ compaction, ...options }: PagedCacheOptions):
       publishCompressed: on(publishCompressed),
       adoptCompressed: on(adoptCompressed),
       clear: (namespace?: string) => state.prefixes.clear(namespace),
+      ...(options.memory ? {} : { exchange: prefixExchange(state) }),
     }),
     sequenceStats: on(sequenceStats),
     stats: () => cacheStats(state),

@@ -11,7 +11,7 @@ import { recountPromises, setPromise } from "./reservations.ts";
  */
 
 /** The longest chain of groups that the key agrees with, first group first. */
-function chainOf(state: CacheState, key: PrefixKey, limit: number): PrefixEntry[] {
+export function chainOf(state: CacheState, key: PrefixKey, limit: number): PrefixEntry[] {
   checkAlive(state);
   checkCount(limit, "limit");
   const { blockSize, prefixes } = state;
@@ -99,19 +99,8 @@ export function publishPrefix(
       parent?.children ?? prefixes.namespace(key.namespace, true)!;
     let entry = siblings.get(name);
     if (entry === undefined) {
-      const { namespace } = key;
-      const tokenIds = key.tokenIds.slice(group * blockSize, (group + 1) * blockSize);
-      entry = {
-        group: { namespace, tokenIds, parent: parent?.group },
-        namespace,
-        key: name,
-        siblings,
-        parent,
-        children: new Map(),
-        blocks,
-        arenas,
-        bytes,
-      };
+      const held = { blocks, arenas, bytes };
+      entry = groupEntry(key, group * blockSize, siblings, parent, held, blockSize);
       if (!prefixes.insert(entry)) return;
     }
     parent = entry;
@@ -119,6 +108,28 @@ export function publishPrefix(
   }
   if (parent) prefixes.touch(parent);
   if (pin && lastPinned) prefixes.pin(lastPinned, pin.milliseconds);
+}
+
+/** An entry for the group of tokens from `start` on, of as many as a block holds. */
+export function groupEntry(
+  key: PrefixKey,
+  start: number,
+  siblings: Map<string, PrefixEntry>,
+  parent: PrefixEntry | undefined,
+  held: Pick<PrefixEntry, "blocks" | "arenas" | "bytes">,
+  blockSize: number,
+): PrefixEntry {
+  const { namespace, salt } = key;
+  const stop = start + blockSize;
+  return {
+    ...held,
+    group: { namespace, salt, tokenIds: key.tokenIds.slice(start, stop), parent: parent?.group },
+    namespace,
+    key: groupName(key, start, stop),
+    siblings,
+    parent,
+    children: new Map(),
+  };
 }
 
 /** Blocks of group `group` of an uncompressed sequence: [rows]. */

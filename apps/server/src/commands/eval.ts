@@ -33,7 +33,10 @@ interface Options extends RunOptions {
   readonly fresh?: boolean;
 }
 
-/** "a,b(c=1,d=2)" × ".5,.2" → every policy with every budget, the full cache first. */
+/**
+ * "a,b(c=1,d=2)" × ".5,.2" → every policy with every budget, the full cache first. A policy that
+ * decides itself how much it keeps comes once.
+ */
 export function variantsOf(policies: string, ratios: string): EvalVariant[] {
   const budgets = splitList(ratios);
   const variants = splitList(policies).flatMap((policy): readonly EvalVariant[] => {
@@ -41,6 +44,8 @@ export function variantsOf(policies: string, ratios: string): EvalVariant[] {
     const plans = budgets.map((budget) => ({ budget, plan: parsePlan(policy, budget) }));
     // One policy object: its scores serve all budgets.
     const shared = plans[0]!.plan.eviction!.policy;
+    if (shared.budget.withoutTarget !== undefined)
+      return [{ policy, budget: "1", eviction: { policy: shared, target: { ratio: 1 } } }];
     return plans.map(({ budget, plan }) => ({
       policy,
       budget,

@@ -11,6 +11,7 @@ async function policies(options: { json?: boolean }): Promise<void> {
       name: policy.name,
       paper: policy.paper,
       queryAware: policy.queryAware,
+      takesTarget: policy.budget.withoutTarget === undefined,
       needs: signalsOf(policy).map(({ kind }) => kind),
       trigger: policy.trigger,
       protect: policy.protect,

@@ -25,10 +25,12 @@ import { createServedModel } from "../http/served-model.ts";
 import { createHttpServer } from "../http/server.ts";
 import { onSignals } from "../http/shutdown.ts";
 import { openSnapshotStore } from "../http/snapshots/snapshot-store.ts";
+import { parseStoreUrl } from "../kv-store/redis-store.ts";
 import { formatBytes, formatTarget, parseBytes } from "../quantities.ts";
 import { version } from "../version.ts";
+import { addSharingOptions, openSharing, type SharingOptions } from "./sharing.ts";
 
-interface Options extends Omit<RunOptions, "json"> {
+interface Options extends Omit<RunOptions, "json">, SharingOptions {
   readonly policy: string;
   readonly budget?: string;
   readonly name?: string;
@@ -75,6 +77,7 @@ async function serve(options: Options): Promise<void> {
   const { keys, settings } = fromCommandLine(() => {
     const given = readKeys(options.apiKey ?? [], options.apiKeyFile);
     checkExposure(options.host, given.length, options.allowUnauthenticated ?? false);
+    if (options.kvStore !== undefined) parseStoreUrl(options.kvStore);
     return { keys: given, settings: modelsOf(options) };
   });
   // Other machines see no more than they must, unless told to.
@@ -107,11 +110,14 @@ async function serve(options: Options): Promise<void> {
     inspector: inspect !== "off",
   });
   if (damaged.length > 0) app.log.warn({ files: damaged }, "snapshots are damaged and not served");
+  const sharing = await openSharing(options, app.log);
   const shutdown = onSignals(async (signal) => {
     app.log.info({ signal, timeoutSeconds: options.shutdownTimeout }, "draining");
     const aborted = await fleet.drain(options.shutdownTimeout * 1000);
     await app.close();
+    await sharing.finish();
     for (const { run } of fleet.models) await run.close();
+    await sharing.close();
     app.log.info({ aborted }, "stopped");
     return aborted > 0 ? 3 : 0;
   });
@@ -121,10 +127,19 @@ async function serve(options: Options): Promise<void> {
     for (const model of settings) await load(model);
   } catch (error) {
     await app.close();
+    await sharing.close();
     throw error;
   }
   fleet.ready();
-  app.log.info({ inspector: inspect, keys: keys.length, cors: options.corsOrigins ?? [] }, "ready");
+  app.log.info(
+    {
+      inspector: inspect,
+      keys: keys.length,
+      cors: options.corsOrigins ?? [],
+      ...sharing.about(),
+    },
+    "ready",
+  );
   await shutdown;
 
   async function load(model: ModelSettings): Promise<void> {
@@ -132,10 +147,13 @@ async function serve(options: Options): Promise<void> {
     const reported = createModelMetrics(metrics, model.name);
     const inspector =
       inspect === "off" ? undefined : createModelInspector({ showText: inspect === "text" });
+    const { sink: announce, ...shared } = await sharing.join(model, reported);
     const sink = (event: TraceEvent) => {
+      announce?.(event);
       reported.sink(event);
       inspector?.sink(event);
     };
+    if (snapshots) reported.watchSnapshots(snapshots);
     const began = performance.now();
     const swap =
       options.swap === undefined
@@ -153,6 +171,7 @@ async function serve(options: Options): Promise<void> {
           ? {}
           : { prefixMemory: parseBytes(options.prefixMemory) }),
         watchBlocks: reported.watchBlocks,
+        ...shared,
         onProgress: (message) => app.log.debug({ model: model.name }, message),
       }),
     );
@@ -248,5 +267,5 @@ export function registerServe(program: Command): void {
         "the page /inspector; text: with prompts and answers (default: on for loopback only)",
       ).choices(["on", "off", "text"]),
     );
-  addPlanOptions(addRunOptions(command)).action(guarded(serve));
+  addSharingOptions(addPlanOptions(addRunOptions(command)), whole).action(guarded(serve));
 }

@@ -98,7 +98,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const known = httpError(error);
-    if (known.status >= 500) request.log.error({ err: error }, "request failed");
+    if (known.status === 503) request.log.warn({ reason: known.message }, "unavailable");
+    else if (known.status >= 500) request.log.error({ err: error }, "request failed");
     else
       request.log.info({ code: known.code, param: known.param, reason: known.message }, "refused");
     return reply.code(known.status).headers(known.headers).send(known.body);

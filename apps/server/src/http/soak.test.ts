@@ -3,6 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { guardStore } from "../kv-store/guarded-store.ts";
+import { createTestStore } from "../kv-store/test-store.ts";
 import { createRandom, type Random } from "./fuzz/random.ts";
 import { startTestServer, type TestServer } from "./test-server.ts";
 
@@ -13,13 +15,37 @@ const IN_FLIGHT = 12;
 const MAX_DRIFT = 0.05;
 
 let server: TestServer;
+/** Prefixes come from a store and go to it, which refuses, hangs or forgets from time to time. */
+const store = createTestStore();
+const guarded = guardStore(store, { timeoutMs: 50, maxFailures: 3, retryMs: 50 });
+let weather: NodeJS.Timeout;
 beforeAll(async () => {
-  server = await startTestServer({ kvMemory: 2 ** 25, maxSequences: 8, maxQueue: 8 });
+  server = await startTestServer({
+    kvMemory: 2 ** 25,
+    maxSequences: 8,
+    maxQueue: 8,
+    store: guarded,
+  });
+  const random = createRandom(7);
+  weather = setInterval(() => {
+    store.trouble = random.pick(["none", "none", "none", "refuses", "hangs", "full"]);
+    if (random.chance(0.3)) store.values.clear();
+  }, 200);
 });
-afterAll(() => server.close());
+afterAll(async () => {
+  clearInterval(weather);
+  await server.close();
+  await guarded.close();
+});
 
 const policies = ["full", "snap-kv(window=16)", "ada-kv", "streaming-llm", "h2o", "knorm"];
 const sentence = "The quick brown fox jumps over the lazy dog, and the lazy dog sleeps on. ";
+
+const kvOf = (policy: string, random: Random) => ({
+  policy,
+  budget: { ratio: 0.2 + random.unit() * 0.8 },
+  ...(random.chance(0.3) ? { compressAfter: 12 } : {}),
+});
 
 function bodyOf(random: Random) {
   const policy = random.pick(policies);
@@ -31,7 +57,7 @@ function bodyOf(random: Random) {
     temperature: random.pick([0, 0.8]),
     ignore_eos: true,
     stream: random.chance(0.5),
-    ...(policy === "full" ? {} : { kv: { policy, budget: { ratio: 0.2 + random.unit() * 0.8 } } }),
+    ...(policy === "full" ? {} : { kv: kvOf(policy, random) }),
   };
 }
 
@@ -111,6 +137,7 @@ it(`${count} requests of all kinds leave no block, no answer and no memory behin
   const known = ["left", "half-open", 200, 429];
   expect([...statuses.keys()].filter((what) => !known.includes(what))).toEqual([]);
   expect(statuses.get(200)).toBeGreaterThan(count / 4);
+  expect(store.calls).toBeGreaterThan(count / 4);
   const { arenas, sequences, residentTokens } = server.run.cache.stats();
   expect([sequences, residentTokens]).toEqual([0, 0]);
   for (const arena of arenas) {

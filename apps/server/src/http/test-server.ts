@@ -1,4 +1,8 @@
+import type { PrefixWatcher } from "@kvcache/core";
+import type { TraceEvent } from "@kvcache/engine";
 import { type Assembled, assemble } from "../assemble.ts";
+import type { GuardedStore } from "../kv-store/guarded-store.ts";
+import { createStoreTier } from "../kv-store/store-tier.ts";
 import { parsePlan } from "../plan-spec.ts";
 import { createFleet, type Fleet } from "./fleet.ts";
 import { createModelInspector } from "./inspector/model-inspector.ts";
@@ -31,6 +35,10 @@ export interface TestServerOptions extends Partial<HttpServerOptions> {
   readonly maxSequences?: number;
   readonly kvMemory?: number;
   readonly showText?: boolean;
+  /** Where prefixes are kept beside the cache. */
+  readonly store?: GuardedStore;
+  readonly watchPrefixes?: PrefixWatcher;
+  readonly onTrace?: (event: TraceEvent) => void;
   /** Whose signals are gathered. */
   readonly plans?: readonly string[];
 }
@@ -38,7 +46,14 @@ export interface TestServerOptions extends Partial<HttpServerOptions> {
 /** A real server on a free port with the shipped model. */
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const { model = "tiny", maxQueue = 64, maxSequences = 8, kvMemory = 2 ** 26 } = options;
-  const { showText = false, plans = ["snap-kv@0.5"], ...http } = options;
+  const {
+    showText = false,
+    plans = ["snap-kv@0.5"],
+    store,
+    watchPrefixes,
+    onTrace,
+    ...http
+  } = options;
   const metrics = createMetrics();
   const reported = createModelMetrics(metrics, "tiny");
   const inspector = createModelInspector({ showText });
@@ -53,13 +68,21 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     maxSequences,
     plans: plans.map((plan) => parsePlan(plan)),
     watchBlocks: reported.watchBlocks,
+    watchPrefixes,
+    prefixTier:
+      store &&
+      ((cache) =>
+        createStoreTier({ store, cache, maxQueueBytes: 2 ** 26, watcher: reported.store })),
     trace: {
       sink(event) {
+        onTrace?.(event);
         reported.sink(event);
         inspector.sink(event);
       },
     },
   });
+  if (store) reported.watchStore(() => store.up);
+  if (http.snapshots) reported.watchSnapshots(http.snapshots);
   const fleet = createFleet({ maxQueue });
   const app = await createHttpServer({
     fleet,

@@ -78,6 +78,9 @@ it("reads patterns, head scores and curves", () => {
     model: { name: "small", fingerprint: model.fingerprint },
     arrays: { headScores: { values: [1, 0.5, 0, 0.25] } },
   });
+  const sizes = { ...file('{"sink_size": 2, "recent_size": 5}'), path: "config.json" };
+  const sized = conversions["duo-attention"]!.convert([sizes, file("1 0.5\n0 0.25\n")], model);
+  expect(JSON.parse(sized as string).settings).toEqual({ onTheFly: false, sinks: 2, recent: 5 });
   const scores = Object.fromEntries(
     [0, 1].flatMap((layer) => [0, 1, 2, 3].map((head) => [`${layer}-${head}`, [head + layer]])),
   );

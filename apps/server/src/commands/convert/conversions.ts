@@ -64,12 +64,17 @@ const about = (model: ConvertTarget | undefined): Record<string, string> =>
 export const conversions: Readonly<Record<string, Conversion>> = {
   "duo-attention": {
     from: "attn_patterns/<model>/…/full_attention_heads.tsv of github.com/mit-han-lab/duo-attention",
-    files: "full_attention_heads.tsv",
+    files: "full_attention_heads.tsv, and the config.json beside it if there is one",
     needsModel: true,
     convert(files, model) {
       const { name, fingerprint, shape } = model!;
-      const given = { model: { name, fingerprint }, numQueryHeads: shape.numQueryHeads };
-      const profile = convertDuoAttentionPattern(text(only(files)), given);
+      const config = files.find(({ path }) => path.endsWith(".json"));
+      const table = only(files.filter((file) => file !== config));
+      const profile = convertDuoAttentionPattern(text(table), {
+        model: { name, fingerprint },
+        numQueryHeads: shape.numQueryHeads,
+        config: config && text(config),
+      });
       return `${JSON.stringify(fits("duo-attention", "profile", profile, model))}\n`;
     },
   },

@@ -111,6 +111,41 @@ export function createMetrics() {
       "From the last sequence's leaving a block of the prefix cache to its next use (sampled)",
       blockSeconds,
     ),
+    prefixBytes: gauge("kvcache:prefix_bytes", "Bytes of the blocks that the prefix cache holds"),
+    prefixPinnedBytes: gauge(
+      "kvcache:prefix_pinned_bytes",
+      "Of these, what requests asked to keep",
+    ),
+    prefixMaxBytes: gauge("kvcache:prefix_max_bytes", "Most bytes that the prefix cache may hold"),
+    swapBytes: gauge("kvcache:swap_bytes", "Bytes of compressed requests that lost their place"),
+    swapMaxBytes: gauge("kvcache:swap_max_bytes", "Most bytes that may wait so"),
+    snapshotFiles: gauge("kvcache:snapshot_files", "Snapshots on disk"),
+    snapshotBytes: gauge("kvcache:snapshot_bytes", "Their bytes"),
+    snapshotMaxBytes: gauge("kvcache:snapshot_max_bytes", "Most bytes of all snapshots"),
+    externalQueries: counter(
+      "vllm:external_prefix_cache_queries_total",
+      "Prompt tokens looked up in the store that replicas share",
+    ),
+    externalHits: counter(
+      "vllm:external_prefix_cache_hits_total",
+      "Prompt tokens that came from the store",
+    ),
+    storeUp: gauge("kvcache:store_up", "1 while the store answers"),
+    storeFailures: counter("kvcache:store_failures_total", "Calls of the store that failed"),
+    storeQueueBytes: gauge(
+      "kvcache:store_queue_bytes",
+      "Bytes that wait to be written to the store",
+    ),
+    storeBytes: counter("kvcache:store_bytes_total", "Bytes to and from the store", ["direction"]),
+    storeDropped: counter(
+      "kvcache:store_dropped_total",
+      "Values that were not written, or not used, by the reason",
+      ["reason"],
+    ),
+    storeSeconds: histogram("kvcache:store_seconds", "One call of the store", fractions, [
+      "operation",
+    ]),
+    events: counter("kvcache:kv_events_total", "Events that were published", ["event"]),
     evicted: counter(
       "kvcache:tokens_evicted_total",
       "Entries (token × KV head) that compressions evicted",

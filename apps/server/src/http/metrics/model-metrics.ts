@@ -1,6 +1,8 @@
 import type { BlockWatcher, KvShape } from "@kvcache/core";
 import type { EngineCounters, GenerationStream, TraceEvent } from "@kvcache/engine";
 import type { Assembled } from "../../assemble.ts";
+import type { StoreWatcher } from "../../kv-store/store-tier.ts";
+import type { SnapshotStore } from "../snapshots/snapshot-store.ts";
 import { watchBlocks } from "./block-times.ts";
 import type { Metrics, OwnLabels } from "./metrics.ts";
 import { timed } from "./request-times.ts";
@@ -9,6 +11,14 @@ import { timed } from "./request-times.ts";
 export interface ModelMetrics {
   /** Watches the blocks of an arena. */
   readonly watchBlocks: () => BlockWatcher;
+  /** Counts what was published about the cache. */
+  event(name: string): void;
+  /** Watches what goes to the store that replicas share. */
+  readonly store: StoreWatcher;
+  /** Says, whenever somebody asks, whether that store answers. */
+  watchStore(isUp: () => boolean): void;
+  /** Counts the model's files whenever somebody asks. */
+  watchSnapshots(store: SnapshotStore): void;
   /** Takes the engine's trace. */
   readonly sink: (event: TraceEvent) => void;
   /** Reads the engine's counters whenever somebody asks for them. */
@@ -58,6 +68,22 @@ export function createModelMetrics(metrics: Metrics, modelName: string): ModelMe
 
   return {
     watchBlocks: () => watchBlocks(metrics, labels),
+    event: (event) => metrics.events.inc({ ...labels, event }),
+    store: storeWatcher(metrics, labels),
+    watchStore(isUp) {
+      metrics.collectors.push(() => metrics.storeUp.set(labels, Number(isUp())));
+    },
+    watchSnapshots(store) {
+      metrics.collectors.push(() => {
+        const own = store.list().filter(({ model }) => model === modelName);
+        metrics.snapshotFiles.set(labels, own.length);
+        metrics.snapshotBytes.set(
+          labels,
+          own.reduce((sum, { bytes }) => sum + bytes, 0),
+        );
+        metrics.snapshotMaxBytes.set(labels, store.maxBytes);
+      });
+    },
     sink(event) {
       if (event.type === "start") {
         shape = event.shape;
@@ -72,6 +98,18 @@ export function createModelMetrics(metrics: Metrics, modelName: string): ModelMe
   };
 }
 
+const storeWatcher = (metrics: Metrics, labels: OwnLabels): StoreWatcher => ({
+  looked(tokens, found) {
+    metrics.externalQueries.inc(labels, tokens);
+    metrics.externalHits.inc(labels, found);
+  },
+  moved: (direction, bytes) => metrics.storeBytes.inc({ ...labels, direction }, bytes),
+  dropped: (reason) => metrics.storeDropped.inc({ ...labels, reason }),
+  failed: () => metrics.storeFailures.inc(labels),
+  took: (operation, seconds) => metrics.storeSeconds.observe({ ...labels, operation }, seconds),
+  queued: (bytes) => metrics.storeQueueBytes.set(labels, bytes),
+});
+
 const nothingYet: EngineCounters = {
   steps: 0,
   promptTokens: 0,
@@ -85,7 +123,8 @@ const nothingYet: EngineCounters = {
 };
 
 /** Lets the engine's own counters be read when the metrics are. */
-function watchEngine(metrics: Metrics, labels: OwnLabels, { engine, cache }: Assembled): void {
+function watchEngine(metrics: Metrics, labels: OwnLabels, run: Assembled): void {
+  const { engine, cache, limits } = run;
   const { layout } = cache;
   const numBlocks = cache.stats().arenas.reduce((sum, arena) => sum + arena.totalBlocks, 0);
   metrics.cacheConfig.set(
@@ -102,6 +141,11 @@ function watchEngine(metrics: Metrics, labels: OwnLabels, { engine, cache }: Ass
     metrics.cacheUsage.set(labels, held / numBlocks);
     metrics.bytesResident.set(labels, residentBytes);
     metrics.tokensResident.set(labels, residentTokens);
+    metrics.prefixBytes.set(labels, stats.cache.prefixBytes);
+    metrics.prefixPinnedBytes.set(labels, stats.cache.pinnedBytes);
+    metrics.prefixMaxBytes.set(labels, limits.prefixBytes);
+    metrics.swapBytes.set(labels, stats.swappedBytes);
+    metrics.swapMaxBytes.set(labels, limits.swapBytes);
     const { promptTokens, cachedPromptTokens, generatedTokens, preemptions, finished } = stats;
     metrics.prefixQueries.inc(labels, promptTokens - last.promptTokens);
     metrics.prefixHits.inc(labels, cachedPromptTokens - last.cachedPromptTokens);
