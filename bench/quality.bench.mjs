@@ -3,6 +3,10 @@
 // over samples. Ratios are ours ÷ theirs, of the score at half the cache.
 //   --out <file>   records as JSONL; an interrupted run goes on where it stopped
 //   --presses a,b  only these      --question hidden|visible      --limit n   every n-th sample only
+// With --table <page>, instead: every method by `kvcache eval`, records to --out, and the page of claims
+// and rows that docs/quality.md is.
+//   --samples n    only so many samples      --render   the records that are there, without a run
+import { spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { compact } from "../kernels/dist/index.js";
@@ -21,6 +25,8 @@ import { modelUrl, tasksUrl } from "../packages/model-tiny/dist/index.js";
 import { createPagedCache } from "../packages/paged/dist/index.js";
 import { createPolicy } from "../packages/policies/all/dist/index.js";
 import { presses } from "./quality/presses.mjs";
+import { rows } from "./quality/rows.mjs";
+import { qualityPage } from "./quality/table.mjs";
 
 const reference = JSON.parse(
   readFileSync(new URL("quality/kvpress-0.5.5.json", import.meta.url), "utf8"),
@@ -30,6 +36,12 @@ const threads = 2;
 
 export default async function run({ log, quick, options }) {
   const flag = (name) => (options.includes(name) ? options[options.indexOf(name) + 1] : undefined);
+  if (flag("--table"))
+    return writePage(flag("--table"), {
+      out: flag("--out") ?? "quality.jsonl",
+      samples: flag("--samples") ?? (quick ? "20" : undefined),
+      render: options.includes("--render"),
+    });
   const names = flag("--presses")?.split(",") ?? Object.keys(presses);
   const questions = flag("--question") ? [flag("--question")] : ["hidden", "visible"];
   const every = Number(flag("--limit") ?? (quick ? 20 : 1));
@@ -70,6 +82,25 @@ export default async function run({ log, quick, options }) {
   await close();
   const minutes = (performance.now() - began) / 60_000;
   return compare(records, samples, { log, minutes });
+}
+
+/** Runs `kvcache eval` for every row, going on where records are, and writes the page. */
+function writePage(page, { out, samples, render }) {
+  const server = fileURLToPath(new URL("../apps/server/dist/main.js", import.meta.url));
+  for (const { plans, ratios } of render ? [] : rows) {
+    const args = ["eval", "--policies", plans.join(","), "--ratios", ratios.join(",")];
+    args.push("--question", "both", "--block-size", "8", "--out", out, "--json");
+    if (samples) args.push("--limit", samples);
+    const { status } = spawnSync(process.execPath, [server, ...args], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    if (status !== 0) throw new Error(`kvcache eval ended with ${status}; run it again to go on.`);
+  }
+  const records = parseRecords(readFileSync(out, "utf8"), out);
+  const limit = samples ? ` --samples ${samples}` : "";
+  const command = `pnpm bench quality --table ${page} --out ${out}${limit}`;
+  writeFileSync(page, qualityPage(records, { command, model: "kvcache-tiny" }));
+  return { ratios: {}, figures: { page, records: records.length } };
 }
 
 async function openRunner(variants) {

@@ -50,6 +50,10 @@ it("reads whole blocks, the current one among them, all of dense layers", () => 
   const counts = hostTensor(new Uint32Array(4));
   const rule = { tokens: 9, minBlocks: 1, denseLayers: 1, alwaysCurrent: true };
   readCounts.reference({ batch, scores, counts, ...rule });
+  // The last row is no longer than that.
+  expect([...counts.data]).toEqual([5, 5, 2, 2]);
+  const ranked = { ...rule, alwaysCurrent: false };
+  readCounts.reference({ batch, scores, counts, ...ranked });
   expect([...counts.data]).toEqual([5, 5, 2, 1]);
   expect(scores.data[14]).toBe(Number.POSITIVE_INFINITY);
   readCounts.reference({ batch, scores, counts, ...rule, minBlocks: 3, denseLayers: 0 });

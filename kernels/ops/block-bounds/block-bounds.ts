@@ -102,7 +102,10 @@ export interface ReadCountsParams {
   readonly counts: Tensor;
 }
 
-/** Blocks that each row reads: ⌊min(tokens, length) ÷ blockSize⌋, at least `minBlocks`. */
+/**
+ * Blocks that each row reads: ⌊min(tokens, length) ÷ blockSize⌋, at least `minBlocks`. With
+ * `alwaysCurrent`, a row that is no longer than `tokens` is read whole.
+ */
 export const readCounts = defineKernel<ReadCountsParams>({
   name: "read-counts",
   reference({ batch, scores, alwaysCurrent, tokens, minBlocks, denseLayers, counts }) {
@@ -112,8 +115,10 @@ export const readCounts = defineKernel<ReadCountsParams>({
     forEachRow(batch, ({ row, view, layer }) => {
       const { length, arena } = view;
       const blocks = indptr[row + 1]! - indptr[row]!;
+      const whole = alwaysCurrent && tokens >= length;
       const wanted = Math.floor(Math.min(tokens, length) / arena.layout.blockSize);
-      out[row] = layer < denseLayers ? blocks : Math.min(blocks, Math.max(minBlocks, wanted));
+      out[row] =
+        whole || layer < denseLayers ? blocks : Math.min(blocks, Math.max(minBlocks, wanted));
       if (alwaysCurrent && blocks > 0) scoreOf[indptr[row + 1]! - 1] = Number.POSITIVE_INFINITY;
     });
   },

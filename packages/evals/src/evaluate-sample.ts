@@ -108,7 +108,7 @@ async function openArm(
 
 /** Evicts from a copy what its policy does not keep. */
 async function keepOnly(
-  { cache, encoder: newEncoder }: Runner["runtime"],
+  { cache, encoder: newEncoder, view }: Runner["runtime"],
   slot: SequenceSlot,
   { protect, transform }: EvictionPolicy,
   source: Encoder,
@@ -121,7 +121,7 @@ async function keepOnly(
     indices: await copy(captured.keep.indices),
   };
   if (transform) cache.unshare(slot);
-  const batch = cache.batch([slot], { protect, phase: "prefill" });
+  const batch = cache.batch([slot], { protect, phase: "prefill", model: view });
   transform?.apply(encoder, batch, keep, await copy(captured.scores));
   await encoder.submit();
   await cache.compact(encoder, batch, keep);

@@ -9,6 +9,19 @@ import {
 } from "@kvcache/core";
 import { batchPositions, scorePart } from "@kvcache/kernels";
 
+/** The slots of every row whose positions lie in a chunk, for each chunk of the batch. */
+function slotsByChunk(positions: Int32Array, indptr: Uint32Array, chunk: number): number[][][] {
+  const numRows = indptr.length - 1;
+  const last = positions.reduce((most, position) => Math.max(most, position), -1);
+  const chunks = Array.from({ length: Math.ceil((last + 1) / chunk) }, () =>
+    Array.from({ length: numRows }, (): number[] => []),
+  );
+  for (let row = 0; row < numRows; row++)
+    for (let at = indptr[row]!; at < indptr[row + 1]!; at++)
+      chunks[Math.floor(positions[at]! / chunk)]![row]!.push(at - indptr[row]!);
+  return chunks;
+}
+
 /**
  * Scores every `chunk` positions of a cache by themselves, as if nothing else were cached. It runs
  * where the cache lives in host memory. Throws `invalid-argument` unless chunk ≥ 1.
@@ -25,14 +38,7 @@ export function chunkwise(scorer: Scorer, chunk: number): Scorer {
       const indptr = hostArray(batch.rowIndptr, "u32");
       const scores = hostArray(out, "f32");
       const positions = batchPositions(batch);
-      const last = positions.reduce((most, position) => Math.max(most, position), -1);
-      for (let start = 0; start <= last; start += chunk) {
-        const slots = Array.from({ length: batch.numRows }, (_, row) => {
-          const own = positions.subarray(indptr[row]!, indptr[row + 1]!);
-          return Array.from(own.keys()).filter(
-            (slot) => own[slot]! >= start && own[slot]! < start + chunk,
-          );
-        });
+      for (const slots of slotsByChunk(positions, indptr, chunk)) {
         const part = scorePart(scorer, batch, slots, target);
         slots.forEach((own, row) => {
           own.forEach((slot, j) => {

@@ -31,7 +31,7 @@ export function defensive(options: DefensiveOptions): Scorer {
   return Object.freeze<Scorer>({
     name: "defensive",
     options: { window, pooling, criticalMass, windowBias },
-    needs: [{ kind: "windowQueries", window }],
+    needs: [{ kind: "windowQueries", window }, { kind: "outputWeight" }],
     score(encoder, batch, out, target) {
       const norms = recordProjectedNorms(encoder, batch);
       encoder.run(defensiveScore, {

@@ -51,7 +51,7 @@ export function repeatAttention(given: RepeatAttentionOptions = {}): Scorer {
     needs: [
       { kind: "replay", passes: (context) => repeatPasses(context, startOf(context), chunk) },
       { kind: "chunkQueries" },
-      ...(normalize ? [{ kind: "hidden" } as const] : []),
+      ...(normalize ? ([{ kind: "hidden" }, { kind: "outputWeight" }] as const) : []),
     ],
     createObserver: (layout) =>
       replayTable(layout, {

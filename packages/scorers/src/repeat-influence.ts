@@ -40,7 +40,7 @@ export function repeatInfluence(options: RepeatInfluenceOptions): Scorer {
   return Object.freeze<Scorer>({
     name: "repeat-influence",
     options: { sinks, chunk },
-    needs: base.needs,
+    needs: [...base.needs, { kind: "outputWeight" }],
     checkShape: () => {
       given();
     },

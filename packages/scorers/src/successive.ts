@@ -22,7 +22,7 @@ const lowest = -3.4028234663852886e38;
  * times the event's target, or twice what the next one does; evicted tokens score lowest of all.
  * Without a target, the last policy's own scores. It runs where the cache lives in host memory.
  * Throws `invalid-argument` for an empty list or multiples that do not fall to 1, and `invalid-plan`
- * when a policy but the last would change the entries that it keeps.
+ * when a policy but the last would change the entries that it keeps, or takes no target.
  */
 export function successive(
   policies: readonly EvictionPolicy[],
@@ -73,7 +73,12 @@ export function successive(
       policies: policies.map(({ name, options, protect }) => [name, options, protect]),
     },
     ...joined,
-    needs: [...joined.needs, ...policies.slice(0, last).flatMap(({ budget }) => budget.needs)],
+    needs: [
+      ...joined.needs,
+      ...policies
+        .slice(0, last)
+        .flatMap(({ budget, selector }) => [...budget.needs, ...(selector.needs ?? [])]),
+    ],
     score(encoder, batch, out, target) {
       if (!target || last === 0)
         return policies[last]!.scorer.score(encoder, viewOf(batch, last), out, target);
@@ -98,6 +103,13 @@ function check(policies: readonly EvictionPolicy[], multiples: readonly number[]
       "invalid-plan",
       `Policy ${changing.name} changes what it keeps, so it can only come last.`,
       { value: changing.name },
+    );
+  const fixed = policies.slice(0, -1).find(({ budget }) => budget.withoutTarget !== undefined);
+  if (fixed)
+    throw new KvCacheError(
+      "invalid-plan",
+      `Policy ${fixed.name} keeps no multiple of a target: ${fixed.budget.withoutTarget}.`,
+      { value: fixed.name, remedy: "Let policies that take a target come before the last." },
     );
 }
 

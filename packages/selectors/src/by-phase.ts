@@ -8,6 +8,7 @@ export const byPhase = (
 ): Selector =>
   Object.freeze<Selector>({
     name: "by-phase",
+    needs: [...(prefill.needs ?? []), ...(decoding.needs ?? [])],
     select: (encoder, batch, scores, counts, target) =>
       batch.phase === "prefill"
         ? prefill.select(encoder, batch, scores, counts, target)

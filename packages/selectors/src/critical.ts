@@ -28,6 +28,7 @@ export function critical(options: CriticalOptions = {}): Selector {
     });
   return Object.freeze<Selector>({
     name: "critical",
+    needs: [{ kind: "outputWeight" }],
     select(encoder, batch, scores, counts, target) {
       const norms = recordProjectedNorms(encoder, batch);
       const out = encoder.tensor("f32", batch.totalSlots);

@@ -4,6 +4,8 @@ import {
   defensiveScore,
   projectedValueNorm,
   spreadScore,
+  type WindowImportanceParams,
+  windowImportance,
   windowSums,
 } from "@kvcache/kernels";
 import { randomFloats, randomNumbers } from "./random.ts";
@@ -31,6 +33,12 @@ export function windowCases(batch: KvBatch): {
     encoder.run(spreadScore, { batch, out, window: 5, gamma: 20, pooling, groupReduce });
     return out;
   };
+  const importance =
+    (options: Omit<WindowImportanceParams, "batch" | "out">) => (encoder: Encoder) => {
+      const out = encoder.tensor("f32", totalSlots);
+      encoder.run(windowImportance, { batch, out, ...options });
+      return out;
+    };
   const norms = (encoder: Encoder) => {
     const out = encoder.tensor("f32", totalSlots);
     const hiddenSize = 37;
@@ -61,6 +69,12 @@ export function windowCases(batch: KvBatch): {
     "window-sums, last query": sums(1),
     "attention-spread, dispersion": spread(0),
     "attention-spread, shift": spread(1),
+    "window-importance": importance({
+      window: 6,
+      groupReduce: "max",
+      pooling: { kind: "max", size: 3 },
+    }),
+    "window-importance, mean of a group": importance({ window: 4, groupReduce: "mean" }),
     "spread-score": scores(true),
     "spread-score, largest of a group": scores(false),
     "projected-value-norm": norms,

@@ -1,4 +1,10 @@
-import type { BudgetAllocator, BudgetRequest, BudgetTarget, Protect } from "@kvcache/core";
+import {
+  type BudgetAllocator,
+  type BudgetRequest,
+  type BudgetTarget,
+  KvCacheError,
+  type Protect,
+} from "@kvcache/core";
 
 export interface PhaseBudget {
   readonly budget: BudgetAllocator;
@@ -25,9 +31,21 @@ export function byPhase({ prefill, decoding }: ByPhaseOptions): BudgetAllocator 
       protect: protect ?? request.protect,
       target: target ?? request.target,
     });
+  // A target that one of the two takes is no target in vain.
+  const takers = decoding.target ? [prefill] : [prefill, decoding];
+  const withoutTarget = takers.every(({ budget }) => budget.withoutTarget)
+    ? prefill.budget.withoutTarget
+    : undefined;
+  if (decoding.target && decoding.budget.withoutTarget)
+    throw new KvCacheError(
+      "invalid-plan",
+      `While decoding, ${decoding.budget.name} takes no target: ${decoding.budget.withoutTarget}.`,
+      { value: decoding.target, remedy: "Leave that phase's target out." },
+    );
   return Object.freeze<BudgetAllocator>({
     name: "by-phase",
     needs: [...prefill.budget.needs, ...decoding.budget.needs],
+    ...(withoutTarget !== undefined && { withoutTarget }),
     checkShape(shape, fingerprint) {
       prefill.budget.checkShape?.(shape, fingerprint);
       decoding.budget.checkShape?.(shape, fingerprint);

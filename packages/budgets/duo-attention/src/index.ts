@@ -23,8 +23,8 @@ export interface DuoAttentionBudgetOptions {
   /** Of kind duo-attention: array headScores [numLayers, numKvHeads]. Without it no plan is accepted. */
   readonly profile?: HeadProfile | null;
   /**
-   * Part of all heads that stream, in [0, 1]; null takes as many as the target needs. Default 0.5,
-   * whatever the target.
+   * Part of all heads that stream, in [0, 1]: plans then take no target but { ratio: 1 }. null
+   * (default) takes as many as the target needs.
    */
   readonly streamingHeads?: number | null;
   /** Exactly that part, lowest scores first (default), or all below the quantile. */
@@ -39,7 +39,7 @@ export interface DuoAttentionBudgetOptions {
  * from a target.
  */
 export function duoAttention(options: DuoAttentionBudgetOptions = {}): BudgetAllocator {
-  const { profile = null, streamingHeads = 0.5, rule = "lowest" } = options;
+  const { profile = null, streamingHeads = null, rule = "lowest" } = options;
   checkOneOf("rule", rule, ["lowest", "quantile"]);
   if (streamingHeads !== null) checkFraction("streamingHeads", streamingHeads);
   const headScores =
@@ -69,6 +69,9 @@ export function duoAttention(options: DuoAttentionBudgetOptions = {}): BudgetAll
   return Object.freeze<BudgetAllocator>({
     name: "duo-attention",
     needs: [],
+    ...(streamingHeads !== null && {
+      withoutTarget: "its option streamingHeads decides how much stays",
+    }),
     checkShape: (shape, fingerprint) => checkProfile("duo-attention", profile, shape, fingerprint),
     resolve(request) {
       // Refuses what cannot be reached; a target that is not looked at has to be one, too.

@@ -27,6 +27,12 @@ export function layerRatios({ budget, ratios }: LayerRatiosOptions): BudgetAlloc
       value: ratios,
       remedy: "Give one for every layer, for example [1, 0.5, 0.25].",
     });
+  if (budget.withoutTarget !== undefined)
+    throw new KvCacheError(
+      "invalid-plan",
+      `Budget ${budget.name} keeps no fraction of a layer: ${budget.withoutTarget}.`,
+      { value: budget.name, remedy: "Wrap a policy that takes a target." },
+    );
   const checkShape = (shape: KvShape, fingerprint?: string) => {
     if (ratios.length !== shape.numLayers)
       throw new KvCacheError(

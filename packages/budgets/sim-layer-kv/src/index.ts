@@ -18,8 +18,8 @@ export interface SimLayerKVBudgetOptions {
 /**
  * SimLayerKV — lazy layers keep a window, the others everything.
  * A layer is lazy when its last queries look at the first and the last tokens only.
- * Zhang et al. 2024, arXiv:2410.13846. Differs from the paper: none; a target is not looked at, for
- * the method decides by itself how much it keeps.
+ * Zhang et al. 2024, arXiv:2410.13846. Differs from the paper: none. The method decides by itself how
+ * much it keeps, so plans take no target but { ratio: 1 }.
  */
 export function simLayerKV(options: SimLayerKVBudgetOptions = {}): BudgetAllocator {
   const { threshold = 1, sinks = 4, recent = 1024, last = 1 } = options;
@@ -31,6 +31,7 @@ export function simLayerKV(options: SimLayerKVBudgetOptions = {}): BudgetAllocat
   return Object.freeze<BudgetAllocator>({
     name: "sim-layer-kv",
     needs: [{ kind: "windowQueries", window: last }],
+    withoutTarget: "its threshold and the prompt decide how much stays",
     resolve(request) {
       // Refuses what is no target, though it is not looked at.
       evenShare(request, false);

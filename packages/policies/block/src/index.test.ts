@@ -61,3 +61,15 @@ it("scores each block with what is kept, as a stream would", async () => {
 it("refuses blocks of nothing", () => {
   expect(() => block({ block: 0 })).toThrow("block must be a whole number");
 });
+
+it("chooses the same whether scores follow the set or are made anew", async () => {
+  const anew = { ...keyDiff(), name: "made-anew" };
+  for (const [size, recent] of [
+    [7, 0],
+    [16, 5],
+  ] as const) {
+    const following = await keptBy(block({ policy: by(keyDiff(), 2, recent), block: size }), 90);
+    const made = await keptBy(block({ policy: by(anew, 2, recent), block: size }), 90);
+    expect(following.kept).toEqual(made.kept);
+  }
+});

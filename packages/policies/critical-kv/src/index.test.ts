@@ -1,5 +1,5 @@
 import { uniform } from "@kvcache/budget-uniform";
-import { definePolicy, type Scorer } from "@kvcache/core";
+import { definePolicy, type Scorer, type SignalKind, validatePlan } from "@kvcache/core";
 import { keyNorm, scorerFrom, windowAttention } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 import { compressOnce, testPolicy, tokenCache } from "@kvcache/testing";
@@ -80,4 +80,14 @@ it("refuses a description of a policy, and options out of range", () => {
   expect(() => criticalKV({ policy: { name: "snap-kv" } as never })).toThrow("must be a policy");
   expect(() => criticalKV({ firstStage: 2 })).toThrow("firstStage");
   expect(() => criticalKV({ epsilon: -1 })).toThrow("epsilon");
+});
+
+it("is refused where nobody can give the output projection", () => {
+  const plan = (...signals: SignalKind[]) =>
+    validatePlan(
+      { eviction: { policy: criticalKV(), target: { ratio: 0.5 } } },
+      { shape, signals, windowSize: 64 },
+    );
+  expect(() => plan("windowQueries", "outputWeight")).not.toThrow();
+  expect(() => plan("windowQueries")).toThrow("needs the signal outputWeight");
 });

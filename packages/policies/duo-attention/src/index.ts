@@ -9,13 +9,16 @@ export { type DuoCollector, duoCollector } from "@kvcache/scorers";
 export interface DuoAttentionOptions {
   /** Of the model's heads, kind duo-attention; without it no plan is accepted. */
   readonly profile?: HeadProfile | null;
-  /** Part of all heads that stream, in [0, 1]; null takes as many as the target needs. */
+  /**
+   * Part of all heads that stream, in [0, 1], 0.5 in the paper: the plan's target is { ratio: 1 } then.
+   * null takes as many as the target needs.
+   */
   readonly streamingHeads?: number | null;
   /** Exactly that part, lowest scores first, or all below the quantile, as the authors. */
   readonly rule?: "lowest" | "quantile";
-  /** First tokens that streaming heads keep. */
+  /** First tokens that streaming heads keep; those that the profile was made for, or 128. */
   readonly sinks?: number;
-  /** Last tokens that streaming heads keep. */
+  /** Last tokens that streaming heads keep; those that the profile was made for, or 256. */
   readonly recent?: number;
   /** Decoded tokens between two evictions. */
   readonly interval?: number;
@@ -29,8 +32,11 @@ export interface DuoAttentionOptions {
  * while the prompt is read, and are cut every `interval` tokens while decoding.
  */
 export const duoAttention = (options: DuoAttentionOptions = {}) => {
-  const { profile = null, streamingHeads = 0.5, rule = "lowest" } = options;
-  const { sinks = 128, recent = 256, interval = 16 } = options;
+  const { profile = null, streamingHeads = null, rule = "lowest" } = options;
+  const made = profile?.settings as
+    | { readonly sinks?: number; readonly recent?: number }
+    | undefined;
+  const { sinks = made?.sinks ?? 128, recent = made?.recent ?? 256, interval = 16 } = options;
   return definePolicy({
     name: "duo-attention",
     paper: "arXiv:2410.10819",

@@ -3,10 +3,11 @@ import { type BudgetAllocator, definePolicy, sum } from "@kvcache/core";
 import { position } from "@kvcache/scorers";
 import { topK } from "@kvcache/selectors";
 
-/** Keeps every token of every row, whatever the target. */
+/** Keeps every token of every row. */
 const everything: BudgetAllocator = {
   name: "everything",
   needs: [],
+  withoutTarget: "it evicts nothing",
   resolve: ({ lengths }) => sum(lengths),
   allocate: (encoder, context, counts) =>
     uniform().allocate(encoder, { ...context, target: { ratio: 1 } }, counts),

@@ -5,10 +5,11 @@ import { type QuestBlocksOptions, questBlocks, topK } from "@kvcache/selectors";
 
 export interface QuestOptions extends Partial<QuestBlocksOptions> {}
 
-/** Evicts nothing, whatever the target. */
+/** Evicts nothing. */
 const everything: BudgetAllocator = {
   name: "everything",
   needs: [],
+  withoutTarget: "it evicts nothing, and its option tokens says how much is read",
   resolve: ({ lengths }) => sum(lengths),
   allocate: (encoder, context, counts) =>
     uniform().allocate(encoder, { ...context, target: { ratio: 1 } }, counts),

@@ -1,3 +1,4 @@
+import { validatePlan } from "@kvcache/core";
 import { compressOnce, testPolicy, tokenCache } from "@kvcache/testing";
 import { expect, it } from "vitest";
 import { simLayerKV } from "./index.ts";
@@ -41,4 +42,12 @@ it("cuts exactly the layers whose last queries look at both ends", async () => {
         else expect(row).toHaveLength(n);
     });
   }
+});
+
+it("takes no target: how much stays is the prompt's affair", () => {
+  const environment = { shape, signals: ["windowQueries"] as const, windowSize: 1 };
+  const plan = (ratio: number) =>
+    validatePlan({ eviction: { policy: simLayerKV(), target: { ratio } } }, environment);
+  expect(() => plan(1)).not.toThrow();
+  expect(() => plan(0.5)).toThrow("its threshold and the prompt decide how much stays");
 });

@@ -19,6 +19,7 @@ export const headProfiles: MethodTable = {
   "duo-attention": {
     policy: (params, { vector }) => ({
       policy: createPolicy("duo-attention", {
+        streamingHeads: 0.5,
         ...pick(params, ["streamingHeads", "rule"]),
         ...((params.protect as Protect | undefined) ?? pick(params, ["sinks", "recent"])),
         profile: profileOf(vector, "duo-attention", "headScores", "headScores"),
