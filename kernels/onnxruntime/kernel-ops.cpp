@@ -5,6 +5,7 @@
 #include "attention-spread.h"
 #include "compact.h"
 #include "defensive-score.h"
+#include "draw-tokens.h"
 #include "key-diff.h"
 #include "key-norm.h"
 #include "key-redundancy.h"
@@ -16,6 +17,7 @@
 #include "spread-score.h"
 #include "top-k.h"
 #include "window-score.h"
+#include "window-importance.h"
 #include "window-sums.h"
 
 namespace kv::ort {
@@ -146,6 +148,16 @@ void AttentionSpreadOp::compute(Context& context) const {
   attentionSpread(window, dispersion.data, shift.data, context.parallelFor());
 }
 
+void WindowImportanceOp::compute(Context& context) const {
+  NativeCall call(context, 1, 6, 1);
+  const Span<float> scores = call.output<float>(0);
+  const WindowImportanceCall importance{windowOf(call, scores.size), Pool(call.integer(3)),
+                                        call.integer(4), GroupReduce(call.integer(5)),
+                                        scores.data};
+  call.require(checkWindowImportance(importance));
+  windowImportance(importance, context.parallelFor());
+}
+
 void SpreadScoreOp::compute(Context& context) const {
   NativeCall call(context, 1, 6, 2);
   const Span<float> scores = call.output<float>(0);
@@ -201,6 +213,18 @@ void TopKOp::compute(Context& context) const {
             call.integer(1) == 1},
            context.parallelFor());
   context.require(problem.empty(), problem);
+}
+
+void DrawTokensOp::compute(Context& context) const {
+  NativeCall call(context, 1, 0, 0);
+  const Span<int32_t> tokens = call.output<int32_t>(0);
+  const Span<const float> logits = call.input<float>(0);
+  const size_t rows = tokens.size;
+  context.require(rows > 0 && logits.size >= rows && logits.size % rows == 0,
+                  "logits must be [numRows, vocabSize]");
+  const uint32_t* settings = call.input<uint32_t>(1, 4 * rows);
+  drawTokens({logits.data, settings, tokens.data, rows, logits.size / rows},
+             context.parallelFor());
 }
 
 void CompactOp::compute(Context& context) const {

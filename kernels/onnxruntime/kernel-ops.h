@@ -92,6 +92,16 @@ struct AttentionSpreadOp : StatelessOp {
   void compute(Context& context) const;
 };
 
+struct WindowImportanceOp : StatelessOp {
+  using StatelessOp::StatelessOp;
+  static constexpr const char* name = "WindowImportance";
+  // as WindowSums
+  static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kUint32,
+                                    kInt32, kInt32, kInt32, kInt32};
+  static constexpr Type outputs[] = {kFloat};  // scores
+  void compute(Context& context) const;
+};
+
 struct SpreadScoreOp : StatelessOp {
   using StatelessOp::StatelessOp;
   static constexpr const char* name = "SpreadScore";
@@ -128,6 +138,15 @@ struct TopKOp : StatelessOp {
   // handle, integers, floats; rowIndptr, scores, counts, indptr
   static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kUint32, kFloat, kUint32, kUint32};
   static constexpr Type outputs[] = {kUint32};  // indices
+  void compute(Context& context) const;
+};
+
+struct DrawTokensOp : StatelessOp {
+  using StatelessOp::StatelessOp;
+  static constexpr const char* name = "DrawTokens";
+  // handle, integers, floats; logits, settings
+  static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kFloat, kUint32};
+  static constexpr Type outputs[] = {kInt32};  // tokens
   void compute(Context& context) const;
 };
 

@@ -27,6 +27,7 @@ OrtCustomOpDomain* createDomain() {
                               customOp<KeyNormOp>(),
                               customOp<TopKOp>(),
                               customOp<CompactOp>(),
+                              customOp<DrawTokensOp>(),
                               customOp<QueryAttentionOp>(),
                               customOp<KeyRedundancyOp>(),
                               customOp<KeyDiffOp>(),
@@ -35,6 +36,7 @@ OrtCustomOpDomain* createDomain() {
                               customOp<WindowSumsOp>(),
                               customOp<AttentionSpreadOp>(),
                               customOp<SpreadScoreOp>(),
+                              customOp<WindowImportanceOp>(),
                               customOp<DefensiveScoreOp>(),
                               customOp<ProjectedValueNormOp>()};
   OrtCustomOpDomain* domain = nullptr;

@@ -1,6 +1,5 @@
 export { type AddWgslParams, addWgsl } from "../ops/add/add.wgsl.ts";
 export * from "../ops/add-sums/add-sums.ts";
-export { type ArgmaxWgslParams, argmaxWgsl } from "../ops/argmax/argmax.wgsl.ts";
 export * from "../ops/attention-spread/attention-spread.ts";
 export * from "../ops/average-queries/average-queries.ts";
 export * from "../ops/blended-counts/blended-counts.ts";
@@ -22,6 +21,7 @@ export * from "../ops/defensive-score/defensive-score.ts";
 export * from "../ops/distance-mass/distance-mass.ts";
 export * from "../ops/distance-rank/distance-rank.ts";
 export * from "../ops/distance-rank/heat-order.ts";
+export * from "../ops/draw-tokens/draw-tokens.ts";
 export * from "../ops/duo-head-scores/duo-head-scores.ts";
 export { type EmbedWgslParams, embedWgsl } from "../ops/embed/embed.wgsl.ts";
 export * from "../ops/entropy-counts/entropy-counts.ts";
@@ -39,6 +39,7 @@ export * from "../ops/head-capacities/head-capacities.ts";
 export * from "../ops/head-means/head-means.ts";
 export * from "../ops/heat-schedule/heat-schedule.ts";
 export * from "../ops/key-diff/key-diff.ts";
+export * from "../ops/key-diff/key-diff-set.ts";
 export * from "../ops/key-leverage/key-leverage.ts";
 export * from "../ops/key-norm/key-norm.ts";
 export * from "../ops/key-projection/key-projection.ts";
@@ -55,7 +56,13 @@ export * from "../ops/layer-share-counts/layer-share-counts.ts";
 export * from "../ops/layer-share-counts/shared-total.ts";
 export * from "../ops/lazy-layers/lazy-layers.ts";
 export * from "../ops/level-counts/level-counts.ts";
+export {
+  type LikeliestWgslParams,
+  likeliestPartWords,
+  likeliestWgsl,
+} from "../ops/likeliest/likeliest.wgsl.ts";
 export { type LinearWgslParams, linearWgsl } from "../ops/linear/linear.wgsl.ts";
+export type { StoredMatrix } from "../ops/linear/weight-chunks.wgsl.ts";
 export * from "../ops/linear-rows/gelu.ts";
 export * from "../ops/linear-rows/linear-rows.ts";
 export { type LogitsWgslParams, logitsWgsl } from "../ops/logits/logits.wgsl.ts";
@@ -75,6 +82,7 @@ export {
   type StepSections,
   vectorTile,
 } from "../ops/paged-attention/device-attention.ts";
+export { mostSplits } from "../ops/paged-attention/merge-splits.wgsl.ts";
 export * from "../ops/paged-attention/paged-attention.ts";
 export { pagedAttentionWgsl } from "../ops/paged-attention/paged-attention.wgsl.ts";
 export * from "../ops/part-batch/part-batch.ts";
@@ -108,6 +116,7 @@ export * from "../ops/rope/rope.ts";
 export { type RopeWgslParams, ropeWgsl } from "../ops/rope/rope.wgsl.ts";
 export * from "../ops/row-counts/row-counts.ts";
 export * from "../ops/scale-sums/scale-sums.ts";
+export * from "../ops/select-blockwise/key-set.ts";
 export * from "../ops/select-blockwise/select-blockwise.ts";
 export * from "../ops/spread-counts/preference.ts";
 export * from "../ops/spread-counts/preferred-budgets.ts";
@@ -119,6 +128,7 @@ export * from "../ops/top-k/top-k.ts";
 export * from "../ops/uniform-counts/even-share.ts";
 export * from "../ops/uniform-counts/uniform-counts.ts";
 export * from "../ops/value-bound/value-bound.ts";
+export * from "../ops/window-importance/window-importance.ts";
 export * from "../ops/window-score/window-score.ts";
 
 export * from "../ops/window-sums/window-sums.ts";
@@ -128,6 +138,7 @@ export { createHostEncoder, type HostEncoderOptions } from "./host-encoder.ts";
 export { type Pooling, pool } from "./pooling.ts";
 export { countBelow, positionOrder } from "./position-order.ts";
 export { type QuadDtype, quadCode, quadType, unrolled } from "./quads.ts";
+export { type QuantisedRows, quantisationBlock, quantiseRows } from "./quantise-rows.ts";
 export { dotRows, type Matrix } from "./row-math.ts";
 export {
   gatherKeys,

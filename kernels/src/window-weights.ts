@@ -21,6 +21,8 @@ export interface ObservedRow {
    * first; keys after a query get 0. The array is reused by the next call.
    */
   weightsOf(member: number): Float64Array;
+  /** Its scaled logits, f64 [numQueries, length], of keys after a query too; in the same array. */
+  logitsOf(member: number): Float64Array;
 }
 
 /**
@@ -70,6 +72,12 @@ export function observeRow(batch: KvBatch, row: BatchRow, window: number): Obser
   }
   const out = { data: new Float64Array(numQueries * length), stride: length };
   const scale = logitScale(batch);
+  const logitsOf = (member: number): Float64Array => {
+    const queries = { data: headQueries(batch, row, member, numQueries), stride: headDim };
+    dotRows(queries, numQueries, keys, length, headDim, out);
+    for (let at = 0; at < out.data.length; at++) out.data[at] = out.data[at]! * scale;
+    return out.data;
+  };
   return {
     row,
     slotOf: (j) => (order ? order[j]! : j),
@@ -77,13 +85,12 @@ export function observeRow(batch: KvBatch, row: BatchRow, window: number): Obser
     length,
     eligible: countBelow(positions, next - numQueries),
     numQueries,
+    logitsOf,
     weightsOf(member) {
-      const queries = { data: headQueries(batch, row, member, numQueries), stride: headDim };
-      dotRows(queries, numQueries, keys, length, headDim, out);
+      logitsOf(member);
       for (let i = 0; i < numQueries; i++) {
         const at = i * length;
         const visible = countBelow(positions, next - numQueries + i + 1);
-        for (let j = at; j < at + visible; j++) out.data[j] = out.data[j]! * scale;
         softmaxInPlace(out.data, at, visible);
         out.data.fill(0, at + visible, at + length);
       }

@@ -1,4 +1,5 @@
-import { type QuadDtype, quadCode, unrolled } from "../../src/quads.ts";
+import { unrolled } from "../../src/quads.ts";
+import { type WeightChunks, weightBlock } from "./weight-chunks.wgsl.ts";
 
 /** Tokens and features of a workgroup's tile; every thread makes 4 × 4 of them. */
 export const gemmTile = 32;
@@ -11,17 +12,31 @@ const loads = (gemmTile * depth) / threads;
 const codes = new Map<string, string>();
 
 /** Tiles of tokens × features; inputs and weights pass through workgroup memory. */
-export function gemmCode(dtype: QuadDtype, hasBias: boolean): string {
-  const key = `${dtype} ${hasBias}`;
-  if (!codes.has(key)) codes.set(key, write(dtype, hasBias));
+export function gemmCode(chunks: WeightChunks, hasBias: boolean): string {
+  const key = `${chunks.type} ${chunks.quads} ${hasBias}`;
+  if (!codes.has(key)) codes.set(key, write(chunks, hasBias));
   return codes.get(key)!;
 }
+
+/** WGSL: quad c of a row of the matrix. */
+const weightQuad = ({ quads, isInteger }: WeightChunks) => /* wgsl */ `
+fn weightQuad(row: u32, c: u32) -> vec4f {
+  let chunk = row * params.chunks + c / ${quads}u;
+  let quad = quadOf(weight[chunk], c % ${quads}u);
+  ${
+    isInteger
+      ? `let block = chunk / ${weightBlock / (4 * quads)}u; return (quad - zeroAt(block)) * scaleAt(block);`
+      : "return quad;"
+  }
+}
+`;
 
 const cells = (text: (i: number, j: number) => string) =>
   unrolled(4, (i) => unrolled(4, (j) => text(i, j)));
 
-const write = (dtype: QuadDtype, hasBias: boolean) => /* wgsl */ `
-${quadCode(dtype)}
+const write = (chunks: WeightChunks, hasBias: boolean) => /* wgsl */ `
+${chunks.code}
+${weightQuad(chunks)}
 var<workgroup> xs: array<vec4f, ${gemmTile * depth}>;
 var<workgroup> ws: array<vec4f, ${gemmTile * depth}>;
 
@@ -50,7 +65,7 @@ fn main(
       var a = vec4f();
       var b = vec4f();
       if (c < params.quads && token < params.numTokens) { a = input[token * params.quads + c]; }
-      if (c < params.quads && row < params.numRows) { b = toQuad(weight[row * params.quads + c]); }
+      if (c < params.quads && row < params.numRows) { b = weightQuad(row, c); }
       xs[slot] = a;
       ws[slot] = b;
     }`,

@@ -3,10 +3,8 @@ import type { QuadDtype } from "../../src/quads.ts";
 
 /** Query vectors (token × query head of a group) that a workgroup takes through a row together. */
 export const vectorTile = 8;
-/** Keys per step of a workgroup: one per thread. */
-export const keyTile = 64;
-/** Widest head that the kernels can take: a thread per quad of a value. */
-export const maxHeadDim = 4 * keyTile;
+/** Widest head that the kernels can take: what workgroup memory holds of the queries. */
+export const maxHeadDim = 256;
 
 /** Where the parts of a step begin in its buffer (i32). S sequences, T tokens. */
 export interface StepSections {
@@ -33,8 +31,11 @@ export interface DeviceAttention {
   readonly numSequences: number;
   readonly numTokens: number;
   readonly numTiles: number;
-  /** Parts that each row is cut into, so that a long row keeps many workgroups busy. */
+  /** Parts of `splitKeys` keys that rows are cut into, so that a long row keeps many workgroups busy. */
   readonly numSplits: number;
+  readonly splitKeys: number;
+  /** Sums by subgroups where the device has them: tier T1. */
+  readonly subgroups?: boolean;
   /** The cache: see core's WgslBatch and WgslArena. */
   readonly tables: WgslBuffer;
   readonly lengthsAt: number;

@@ -1,18 +1,42 @@
 import type { WgslKernel } from "@kvcache/core";
+import { unrolled } from "../../src/quads.ts";
 import { sortKeyCode } from "../../src/sort-key.wgsl.ts";
 import { scanCode } from "../../src/workgroup-scan.wgsl.ts";
 import type { TopKParams } from "./top-k.ts";
 
 const lanes = 256;
+/** Copies of the bins, so that few lanes add to the same one: scores have few different exponents. */
+const copies = 8;
+/** Quads of scores that a lane loads before it looks at any of them. */
+const loads = 4;
+
+/** WGSL: the lane's quads from `q` on, some at a time: `body` knows an element `e` and its `key`. */
+const eachScore = (step: string, end: string, body: string) => /* wgsl */ `
+    for (; q < ${end}; q += ${loads}u * ${step}) {
+      ${unrolled(loads, (n) => `let quad${n} = scores[min(q + ${n}u * ${step}, lastQuad)];`)}
+      ${unrolled(
+        loads,
+        (n) => /* wgsl */ `if (q + ${n}u * ${step} < ${end}) {
+        for (var x = 0u; x < 4u; x++) {
+          let e = 4u * (q + ${n}u * ${step}) + x;
+          if (e >= begin && e < end) {
+            let key = sortKey(quad${n}[x]);
+            ${body}
+          }
+        }
+      }`,
+      )}
+    }`;
 
 /**
  * A workgroup per row. Four passes find the key of the count-th highest score, a byte at a time;
  * then each thread writes the kept slots of a run of the row, behind those of the runs before.
+ * Scores are read four at a time, those of neighbouring rows left out.
  */
 const code = (higherSlot: boolean) => /* wgsl */ `
 ${sortKeyCode}
 ${scanCode(lanes)}
-var<workgroup> bins: array<atomic<u32>, ${lanes}>;
+var<workgroup> bins: array<atomic<u32>, ${lanes * copies}>;
 var<workgroup> found: array<u32, 2>;
 
 @compute @workgroup_size(${lanes})
@@ -24,23 +48,31 @@ fn main(
   let row = workgroupIndex(id, groups);
   if (row >= params.numRows) { return; }
   let begin = rowIndptr[row];
-  let length = rowIndptr[row + 1u] - begin;
+  let end = rowIndptr[row + 1u];
+  let length = end - begin;
   let count = min(counts[row], length);
   if (count == 0u) { return; }
+  let firstQuad = begin / 4u;
+  let endQuad = (end + 3u) / 4u;
+  let lastQuad = endQuad - 1u;
+  let copy = lane % ${copies}u;
 
   var prefix = 0u;
   var wanted = count;
   for (var shift = 24; shift >= 0; shift -= 8) {
-    atomicStore(&bins[lane], 0u);
+    for (var n = 0u; n < ${copies}u; n++) { atomicStore(&bins[n * ${lanes}u + lane], 0u); }
     workgroupBarrier();
-    for (var j = lane; j < length; j += ${lanes}u) {
-      let key = sortKey(scores[begin + j]);
-      let above = select(key >> (u32(shift + 8) & 31u), 0u, shift == 24);
-      if (above == prefix) { atomicAdd(&bins[(key >> u32(shift)) & 255u], 1u); }
-    }
+    var q = firstQuad + lane;
+    ${eachScore(
+      `${lanes}u`,
+      "endQuad",
+      /* wgsl */ `let above = select(key >> (u32(shift + 8) & 31u), 0u, shift == 24);
+          if (above == prefix) { atomicAdd(&bins[((key >> u32(shift)) & 255u) * ${copies}u + copy], 1u); }`,
+    )}
     workgroupBarrier();
     // Lanes count from the highest byte down.
-    let own = atomicLoad(&bins[${lanes - 1}u - lane]);
+    var own = 0u;
+    for (var n = 0u; n < ${copies}u; n++) { own += atomicLoad(&bins[(${lanes - 1}u - lane) * ${copies}u + n]); }
     let before = sumBefore(lane, own);
     if (before < wanted && wanted <= before + own) {
       found[0] = ${lanes - 1}u - lane;
@@ -50,32 +82,31 @@ fn main(
     prefix = (prefix << 8u) | found[0];
     wanted = found[1];
   }
-  // prefix is the key of the lowest kept score; \`wanted\` of the slots that tie with it are kept.
-  let run = (length + ${lanes - 1}u) / ${lanes}u;
-  let first = min(lane * run, length);
-  let end = min(first + run, length);
+  // prefix is the key of the lowest kept score, and so many as wanted says of the slots that tie with it are kept.
+  let run = (endQuad - firstQuad + ${lanes - 1}u) / ${lanes}u;
+  let first = min(firstQuad + lane * run, endQuad);
+  let endRun = min(first + run, endQuad);
   var above = 0u;
   var tied = 0u;
-  for (var j = first; j < end; j++) {
-    let key = sortKey(scores[begin + j]);
-    above += u32(key > prefix);
-    tied += u32(key == prefix);
-  }
+  var q = first;
+  ${eachScore("1u", "endRun", "above += u32(key > prefix); tied += u32(key == prefix);")}
   let tiedBefore = sumBefore(lane, tied);
   let skip = ${higherSlot ? "sumOfAll() - wanted" : "0u"};
   let stop = skip + wanted;
   let kept = above + clamp(tiedBefore + tied, skip, stop) - clamp(tiedBefore, skip, stop);
-  var at = indptr[row] + sumBefore(lane, kept);
+  var goal = indptr[row] + sumBefore(lane, kept);
   var seen = tiedBefore;
-  for (var j = first; j < end; j++) {
-    let key = sortKey(scores[begin + j]);
-    let ties = key == prefix;
-    if (key > prefix || (ties && seen >= skip && seen < stop)) {
-      indices[at] = j;
-      at++;
-    }
-    seen += u32(ties);
-  }
+  q = first;
+  ${eachScore(
+    "1u",
+    "endRun",
+    /* wgsl */ `let ties = key == prefix;
+          if (key > prefix || (ties && seen >= skip && seen < stop)) {
+            indices[goal] = e - begin;
+            goal++;
+          }
+          seen += u32(ties);`,
+  )}
 }
 `;
 
@@ -94,7 +125,7 @@ export const topKWgsl: WgslKernel<TopKParams> = {
       u32: { numRows },
       reads: {
         rowIndptr: { buffer: params.rowIndptr, type: "u32" },
-        scores: { buffer: params.scores, type: "f32" },
+        scores: { buffer: params.scores, type: "vec4f" },
         counts: { buffer: params.counts, type: "u32" },
         indptr: { buffer: params.indptr, type: "u32" },
       },

@@ -23,6 +23,8 @@ export interface DeviceStep {
   /** Flags of all sequences together. */
   readonly signalFlags: number;
   readonly longestRow: number;
+  /** Tokens of all rows of a layer, on average over the layers. */
+  readonly keysPerLayer: number;
   /** Rope tables: cos and sin of each, one behind the other. */
   readonly ropes: GpuMemory;
   readonly ropeAt: readonly {
@@ -40,7 +42,7 @@ export function writeStep(
   scratch: Scratch,
   queue: CommandQueue,
 ): DeviceStep {
-  const longestRow = checkStep(graph, host, step);
+  const { longestRow, keysPerLayer } = checkStep(graph, host, step);
   const { tokenIds, cuTokens, sequences } = step;
   const tokenSequences = new Int32Array(tokenIds.length);
   const tiles: number[] = [];
@@ -82,6 +84,7 @@ export function writeStep(
     numTiles: tiles.length / 2,
     signalFlags: step.signalFlags.reduce((all, flags) => all | flags, 0),
     longestRow,
+    keysPerLayer,
     ...writeRopes(graph, step, scratch, queue),
   };
 }
@@ -106,8 +109,8 @@ function writeRopes(graph: DecoderGraph, step: StepInput, scratch: Scratch, queu
   return { ropes, ropeAt };
 }
 
-/** Returns the most tokens that a row of the step has. */
-function checkStep(graph: DecoderGraph, host: HostCache, step: StepInput): number {
+/** Returns the most tokens that a row of the step has, and those of a layer on average. */
+function checkStep(graph: DecoderGraph, host: HostCache, step: StepInput) {
   const inRange = (values: Int32Array, limit: number, what: string) => {
     const wrong = values.find((value) => !(value >= 0 && value < limit));
     if (wrong !== undefined)
@@ -120,14 +123,16 @@ function checkStep(graph: DecoderGraph, host: HostCache, step: StepInput): numbe
   inRange(step.sequences, host.maxSequences, "sequence");
   const { layerMap, shape } = host.layout;
   const rows = numRows(shape);
-  let longest = 0;
+  let longestRow = 0;
+  let keys = 0;
   step.sequences.forEach((sequence, s) => {
     const tokens = step.cuTokens[s + 1]! - step.cuTokens[s]!;
     for (let row = 0; row < rows; row++) {
       const layer = Math.floor(row / shape.numKvHeads);
       if (layerMap[layer] !== layer) continue;
       const length = host.lengths[sequence * rows + row]!;
-      longest = Math.max(longest, length);
+      longestRow = Math.max(longestRow, length);
+      keys += length;
       if (length < tokens)
         throw new KvCacheError(
           "invalid-argument",
@@ -136,5 +141,6 @@ function checkStep(graph: DecoderGraph, host: HostCache, step: StepInput): numbe
         );
     }
   });
-  return longest;
+  const owners = layerMap.filter((owner, layer) => owner === layer).length;
+  return { longestRow, keysPerLayer: keys / owners };
 }

@@ -1,26 +1,22 @@
 import {
   type DecoderGraph,
-  floatsToHalves,
   KvCacheError,
   type LoadOptions,
+  type WeightFormat,
   type WeightRef,
   type WeightSource,
+  type WeightTensor,
   weightFloats,
 } from "@kvcache/core";
 import type { QuadDtype } from "@kvcache/kernels";
 import type { CommandQueue } from "./command-queue.ts";
 import type { Gpu } from "./gpu.ts";
 import type { GpuMemory } from "./gpu-memory.ts";
-
-/** Rows [firstRow, firstRow + numRows) of a matrix: as many as one binding can show. */
-export interface WeightPart {
-  readonly memory: GpuMemory;
-  readonly firstRow: number;
-  readonly numRows: number;
-}
+import { uploadMatrix, type WeightPart } from "./upload-matrix.ts";
 
 export interface DeviceWeights {
-  readonly dtype: QuadDtype;
+  /** A table of embeddings: f32, or f16 in every other format. */
+  table(ref: WeightRef): readonly WeightPart<QuadDtype>[];
   /** A matrix, in the format of the model. */
   matrix(ref: WeightRef): readonly WeightPart[];
   /** A vector, always f32. */
@@ -32,6 +28,7 @@ interface Wanted {
   readonly ref: WeightRef;
   /** Shape that the graph needs; a norm takes a vector of any length. */
   readonly shape: readonly number[] | undefined;
+  readonly use: "table" | "matrix" | "vector";
 }
 
 const keyOf = ({ name, rows }: WeightRef): string => (rows ? `${name}[${rows.join(":")}]` : name);
@@ -40,12 +37,15 @@ function wantedBy({ nodes, vocabSize, hiddenSize }: DecoderGraph): Wanted[] {
   return nodes.flatMap((node): Wanted[] => {
     switch (node.op) {
       case "embed":
-        return [{ ref: node.weight, shape: [vocabSize, hiddenSize] }];
+        return [{ ref: node.weight, shape: [vocabSize, hiddenSize], use: "table" }];
       case "rmsNorm":
-        return [{ ref: node.weight, shape: undefined }];
+        return [{ ref: node.weight, shape: undefined, use: "vector" }];
       case "linear": {
-        const weight = { ref: node.weight, shape: [node.outFeatures, node.inFeatures] };
-        return node.bias ? [weight, { ref: node.bias, shape: [node.outFeatures] }] : [weight];
+        const { weight, bias, outFeatures, inFeatures } = node;
+        return [
+          { ref: weight, shape: [outFeatures, inFeatures], use: "matrix" },
+          ...(bias ? [{ ref: bias, shape: [outFeatures], use: "vector" } as const] : []),
+        ];
       }
       default:
         return [];
@@ -61,39 +61,39 @@ export async function loadDeviceWeights(
   source: WeightSource,
   { weightFormat = "f32", onProgress, signal }: LoadOptions,
 ): Promise<DeviceWeights> {
-  if (weightFormat !== "f32" && weightFormat !== "f16")
-    throw new KvCacheError(
-      "unsupported",
-      `WebGPU keeps weights as f32 or f16, not ${weightFormat}.`,
-      {
-        value: weightFormat,
-        remedy: "Use weightFormat f32 or f16.",
-      },
-    );
-  const dtype: QuadDtype = weightFormat;
-  const matrices = new Map<string, WeightPart[]>();
+  const tableFormat: QuadDtype = weightFormat === "f32" ? "f32" : "f16";
+  // A table that is a matrix too (tied weights) is stored once where both have the same format.
+  const matrices = new Map<string, readonly WeightPart[]>();
   const vectors = new Map<string, GpuMemory>();
+  const formatOf = (use: Wanted["use"]): WeightFormat =>
+    use === "table" ? tableFormat : weightFormat;
+  const stored = (ref: WeightRef, use: Wanted["use"]) => `${keyOf(ref)} as ${formatOf(use)}`;
   const release = () => {
-    for (const parts of matrices.values()) for (const { memory } of parts) gpu.release(memory);
+    for (const parts of matrices.values())
+      for (const { weight, scales, zeros } of parts)
+        for (const memory of [weight, scales, zeros]) if (memory) gpu.release(memory);
     for (const memory of vectors.values()) gpu.release(memory);
   };
   const wanted = wantedBy(graph);
   try {
-    for (const [done, { ref, shape }] of wanted.entries()) {
+    for (const [done, { ref, shape, use }] of wanted.entries()) {
       if (signal?.aborted)
         throw new KvCacheError("aborted", "Loading the model was aborted.", {
           cause: signal.reason,
         });
       const key = keyOf(ref);
-      if (!matrices.has(key) && !vectors.has(key)) {
-        const floats = weightFloats(source.get(ref.name), ref);
-        checkSize(ref, floats.length, shape);
-        if (shape?.length === 2)
-          matrices.set(key, upload(gpu, queue, key, floats, shape[1]!, dtype));
-        else {
+      const name = stored(ref, use);
+      if (use === "vector" ? !vectors.has(key) : !matrices.has(name)) {
+        const tensor = source.get(ref.name);
+        if (use === "vector") {
+          const floats = weightFloats(tensor, ref);
+          checkSize(ref, floats.length, shape);
           const memory = gpu.allocate(key, "f32", floats.length);
-          queue.write(memory, 0, floats);
           vectors.set(key, memory);
+          queue.write(memory, 0, floats);
+        } else {
+          checkSize(ref, rowsOf(tensor, ref) * (tensor.shape[1] ?? 0), shape);
+          matrices.set(name, uploadMatrix(gpu, queue, tensor, ref, shape![1]!, formatOf(use)));
         }
         // Without a pause, copies of all weights would wait in the host's memory.
         await gpu.device.queue.onSubmittedWorkDone();
@@ -105,55 +105,21 @@ export async function loadDeviceWeights(
     release();
     throw error;
   }
-  const found = <T>(map: ReadonlyMap<string, T>, ref: WeightRef): T => {
-    const value = map.get(keyOf(ref));
-    if (!value) throw new KvCacheError("internal", `Weight ${ref.name} was not loaded.`);
+  const found = <T>(map: ReadonlyMap<string, T>, key: string): T => {
+    const value = map.get(key);
+    if (!value) throw new KvCacheError("internal", `Weight ${key} was not loaded.`);
     return value;
   };
   return {
-    dtype,
-    matrix: (ref) => found(matrices, ref),
-    vector: (ref) => found(vectors, ref),
+    table: (ref) => found(matrices, stored(ref, "table")) as readonly WeightPart<QuadDtype>[],
+    matrix: (ref) => found(matrices, stored(ref, "matrix")),
+    vector: (ref) => found(vectors, keyOf(ref)),
     release,
   };
 }
 
-function upload(
-  gpu: Gpu,
-  queue: CommandQueue,
-  key: string,
-  floats: Float32Array,
-  width: number,
-  dtype: QuadDtype,
-): WeightPart[] {
-  if (width % 4 !== 0)
-    throw new KvCacheError(
-      "unsupported",
-      `WebGPU needs rows of a multiple of 4, ${key} has ${width}.`,
-      {
-        value: width,
-        remedy: "Use another backend for this model.",
-      },
-    );
-  const rowBytes = width * (dtype === "f32" ? 4 : 2);
-  const numRows = floats.length / width;
-  const perPart = Math.min(numRows, Math.floor(gpu.maxBindingBytes / rowBytes));
-  const parts: WeightPart[] = [];
-  for (let firstRow = 0; firstRow < numRows; firstRow += perPart) {
-    const rows = Math.min(perPart, numRows - firstRow);
-    const values = floats.subarray(firstRow * width, (firstRow + rows) * width);
-    let data: ArrayBufferView = values;
-    if (dtype === "f16") {
-      const halves = new Uint16Array(values.length);
-      floatsToHalves(values, halves);
-      data = halves;
-    }
-    const memory = gpu.allocate(key, dtype === "f32" ? "f32" : "u32", data.byteLength / 4);
-    queue.write(memory, 0, data);
-    parts.push({ memory, firstRow, numRows: rows });
-  }
-  return parts;
-}
+const rowsOf = ({ shape }: WeightTensor, { rows }: WeightRef): number =>
+  rows ? rows[1] - rows[0] : (shape[0] ?? 1);
 
 function checkSize(ref: WeightRef, length: number, shape: readonly number[] | undefined): void {
   if (shape && length !== shape.reduce((a, b) => a * b, 1))

@@ -6,6 +6,8 @@ import { type Tier, tierFeatures } from "./tier.ts";
 /** A device with counted memory, whose failures surface as errors of ours. */
 export interface Gpu {
   readonly name: string;
+  /** What its kernels may use. */
+  readonly tier: Tier;
   readonly device: GPUDevice;
   /** Largest buffer that one binding can show, in bytes. */
   readonly maxBindingBytes: number;
@@ -48,10 +50,10 @@ export async function openGpu(adapter: GPUAdapter, tier: Tier): Promise<Gpu> {
     .catch((cause: unknown) => {
       throw new KvCacheError("unsupported", `The adapter refused a device: ${cause}.`, { cause });
     });
-  return guard(device, adapterName(adapter));
+  return guard(device, adapterName(adapter), tier);
 }
 
-function guard(device: GPUDevice, name: string): Gpu {
+function guard(device: GPUDevice, name: string, tier: Tier): Gpu {
   const maxBindingBytes = Math.min(
     device.limits.maxStorageBufferBindingSize,
     device.limits.maxBufferSize,
@@ -90,6 +92,7 @@ function guard(device: GPUDevice, name: string): Gpu {
 
   return {
     name,
+    tier,
     device,
     maxBindingBytes,
     allocate(label, dtype, words) {

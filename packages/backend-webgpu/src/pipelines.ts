@@ -38,6 +38,7 @@ export function headerOf(dispatch: WgslDispatch): string {
     return `@group(0) @binding(${i + 1}) var<storage, ${access}> ${text.slice(2)};`;
   });
   return [
+    ...(dispatch.enables ?? []).map((name) => `enable ${name};`),
     `struct Params { ${(fields.length > 0 ? fields : ["none: u32"]).join(", ")} }`,
     "@group(0) @binding(0) var<uniform> params: Params;",
     ...declarations,

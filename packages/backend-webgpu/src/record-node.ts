@@ -6,6 +6,7 @@ import {
   gatherWgsl,
   linearWgsl,
   logitsWgsl,
+  mostSplits,
   pagedAttentionWgsl,
   rmsNormWgsl,
   ropeWgsl,
@@ -40,17 +41,14 @@ export function dispatchesOf(
   out: Value,
   inputs: readonly Value[],
 ): readonly WgslDispatch[] {
-  const { graph, weights, step } = pass;
+  const { graph, weights, step, device } = pass;
   const [a, b] = inputs;
   const count = out.numRows * out.width;
   switch (node.op) {
     case "embed":
-      return weights.matrix(node.weight).map(({ memory, firstRow, numRows }) =>
+      return weights.table(node.weight).map((part) =>
         embedWgsl({
-          weight: memory,
-          dtype: weights.dtype,
-          firstRow,
-          numRows,
+          ...part,
           width: graph.hiddenSize,
           scale: node.scale,
           ids: step.memory,
@@ -76,18 +74,16 @@ export function dispatchesOf(
       ];
     }
     case "linear":
-      return weights.matrix(node.weight).map(({ memory, firstRow, numRows }) =>
+      return weights.matrix(node.weight).map((part) =>
         linearWgsl({
+          ...part,
           input: a!.memory,
-          weight: memory,
-          dtype: weights.dtype,
-          firstRow,
-          numRows,
           bias: node.bias && weights.vector(node.bias),
           out: out.memory,
           numTokens: out.numRows,
           inFeatures: node.inFeatures,
           outFeatures: node.outFeatures,
+          subgroups: device.gpu.tier !== "T0",
         }),
       );
     case "rope":
@@ -131,10 +127,20 @@ export function dispatchesOf(
 }
 
 /** Workgroups that keep a large GPU busy, and keys that make a part of a row worth its overhead. */
-const busyWorkgroups = 1024;
-const keysPerSplit = 256;
+const busyWorkgroups = 2048;
+const fewestKeys = 256;
 /** Most bytes of partial results. */
 const partialBytes = 2 ** 26;
+
+/** Into how many parts of how many keys a step's rows are cut: as many for each part, if it can be. */
+function splitsOf(step: DeviceStep, bytes: number, maxBytes: number) {
+  const { numTiles, numSequences, longestRow, keysPerLayer } = step;
+  const most = Math.min(mostSplits, Math.floor(Math.min(partialBytes, maxBytes) / bytes));
+  const keysRead = (keysPerLayer * numTiles) / Math.max(1, numSequences);
+  const fewest = Math.max(fewestKeys, keysRead / busyWorkgroups, longestRow / Math.max(1, most));
+  const splitKeys = Math.ceil(fewest / 128) * 128;
+  return { splitKeys, numSplits: Math.max(1, Math.ceil(longestRow / splitKeys)) };
+}
 
 function attention(
   node: Extract<GraphNode, { op: "pagedAttention" }>,
@@ -148,14 +154,7 @@ function attention(
   const arena = memory.arenas[host.layout.arenaOfLayer[owner]!]!;
   const vectors = step.numTokens * numQueryHeads;
   const bytes = vectors * headDim * 4;
-  const numSplits = Math.max(
-    1,
-    Math.min(
-      Math.ceil(busyWorkgroups / (step.numTiles * numKvHeads)),
-      Math.ceil(step.longestRow / keysPerSplit),
-      Math.floor(Math.min(partialBytes, maxBytes) / bytes),
-    ),
-  );
+  const { numSplits, splitKeys } = splitsOf(step, bytes, maxBytes);
   return pagedAttentionWgsl(
     {
       step: step.memory,
@@ -164,6 +163,8 @@ function attention(
       numTokens: step.numTokens,
       numTiles: step.numTiles,
       numSplits,
+      splitKeys,
+      subgroups: device.gpu.tier !== "T0",
       tables: tables.memory,
       lengthsAt: tables.lengthsAt,
       maxBlocksPerRow: host.maxBlocksPerRow,

@@ -3,15 +3,21 @@ import { buildGraph, parseConfig, resolveTies } from "@kvcache/decoder";
 import { numbers } from "./test-gpu.ts";
 
 /** A Llama of three small layers with weights that every run makes alike. */
-export function smallModel(): { readonly graph: DecoderGraph; readonly weights: WeightSource } {
+export function smallModel({
+  layers = 3,
+  queryHeads = 4,
+  kvHeads = 2,
+  headDim = 8,
+  hiddenSize = 24,
+} = {}): { readonly graph: DecoderGraph; readonly weights: WeightSource } {
   const config = {
     architectures: ["LlamaForCausalLM"],
-    hidden_size: 24,
+    hidden_size: hiddenSize,
     intermediate_size: 40,
-    num_hidden_layers: 3,
-    num_attention_heads: 4,
-    num_key_value_heads: 2,
-    head_dim: 8,
+    num_hidden_layers: layers,
+    num_attention_heads: queryHeads,
+    num_key_value_heads: kvHeads,
+    head_dim: headDim,
     vocab_size: 61,
     max_position_embeddings: 256,
     tie_word_embeddings: true,

@@ -3,10 +3,12 @@ import { findAdapter } from "./adapter.ts";
 import { type CommandQueue, createCommandQueue } from "./command-queue.ts";
 import { type Gpu, openGpu } from "./gpu.ts";
 import type { GpuMemory } from "./gpu-memory.ts";
+import { detectTier } from "./tier.ts";
 
 /** A device for tests of single kernels. */
 export async function testGpu() {
-  const gpu: Gpu = await openGpu(await findAdapter({}), "T0");
+  const adapter = await findAdapter({});
+  const gpu: Gpu = await openGpu(adapter, detectTier(adapter.features));
   const queue: CommandQueue = createCommandQueue(gpu);
   const put = (data: Float32Array | Int32Array | Uint32Array): GpuMemory => {
     const memory = gpu.allocate("test", "f32", data.length);

@@ -13,8 +13,11 @@ it("each tier includes those before it", () => {
 });
 
 it("takes what is built, and refuses what is out of reach", () => {
-  expect(chooseTier(features("subgroups", "shader-f16"))).toBe("T0");
+  expect(chooseTier(features("subgroups", "shader-f16"))).toBe("T1");
+  expect(chooseTier(features("subgroups"), "T0")).toBe("T0");
+  expect(chooseTier(features())).toBe("T0");
   expect(chooseTier(features(), "T0")).toBe("T0");
   expect(() => chooseTier(features(), "T1")).toThrow(/out of reach/);
+  expect(() => chooseTier(features("subgroups", "shader-f16"), "T2")).toThrow(/exist for T1/);
   expect(() => chooseTier(features(), "T9" as "T0")).toThrow(/no tier T9/);
 });

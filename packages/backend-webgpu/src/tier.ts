@@ -8,7 +8,7 @@ export const tiers = ["T0", "T1", "T2", "T3"] as const;
 export type Tier = (typeof tiers)[number];
 
 /** The best tier that has kernels of its own; those of a lower one run on every device above it. */
-export const builtTier: Tier = "T0";
+export const builtTier: Tier = "T1";
 
 const steps: readonly { readonly tier: Tier; readonly feature: string }[] = [
   { tier: "T1", feature: "subgroups" },

@@ -58,6 +58,7 @@ export async function createWebGpuBackend(
       "hidden",
       "replay",
       "headOutputs",
+      "outputWeight",
     ],
     tier,
     async createCache(cacheOptions) {

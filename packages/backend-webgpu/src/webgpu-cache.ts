@@ -26,11 +26,7 @@ export interface WebGpuCacheOptions extends CacheOptions {
 /** A cache whose keys, values, sums and window queries live on a GPU. */
 export interface WebGpuCache extends CacheManager {
   readonly host: undefined;
-  /**
-   * `exportSequence`, which on a device cannot answer at once: the payload of swap-out and of
-   * snapshot files.
-   */
-  readSequence(sequence: SequenceSlot): Promise<Uint8Array>;
+  exportSequence(sequence: SequenceSlot): Promise<Uint8Array>;
   /** Original positions of each row's entries, which stand on the host: nothing is copied. */
   rowPositions(sequence: SequenceSlot): Int32Array[];
 }
@@ -99,12 +95,7 @@ export function createDeviceCache(
       queue.flush();
       gpu.check();
     },
-    exportSequence() {
-      throw new KvCacheError("unsupported", "A cache on a GPU cannot export at once.", {
-        remedy: "Await readSequence(sequence).",
-      });
-    },
-    async readSequence(sequence) {
+    async exportSequence(sequence) {
       inner.windowLength(sequence);
       await view.download([sequence]);
       return inner.exportSequence(sequence);

@@ -8,10 +8,12 @@ import {
   type StepInput,
   type WeightSource,
 } from "@kvcache/core";
+import { likeliestPartWords, likeliestWgsl } from "@kvcache/kernels";
 import type { CommandQueue } from "./command-queue.ts";
 import { createDeviceEncoder, type DeviceEncoder } from "./device-encoder.ts";
 import { writeStep } from "./device-step.ts";
 import { loadDeviceWeights } from "./device-weights.ts";
+import type { GpuMemory } from "./gpu-memory.ts";
 import { dispatchesOf, type Pass, type Value } from "./record-node.ts";
 import { createScratch } from "./scratch.ts";
 import { planValues, type ValueSlot } from "./value-slots.ts";
@@ -50,10 +52,16 @@ export function createWebGpuSession(device: DeviceCache, queue: CommandQueue): B
     const scratch = createScratch(gpu, queue);
     let unloaded = false;
 
-    const pass = async (input: StepInput, wanted: readonly string[]) => {
+    /** Records a pass; `tokens`, where given, take the place of its token ids. */
+    const record = (input: StepInput, tokens?: { memory: GpuMemory; at: number }) => {
       releaseEncoders();
       device.tables.sync(input.sequences);
       const step = writeStep(graph, device.host, input, scratch, queue);
+      if (tokens) {
+        const bytes = step.numTokens * 4;
+        const { tokenIds } = step.sections;
+        queue.copy(tokens.memory, tokens.at * 4, step.memory, tokenIds * 4, bytes);
+      }
       const { maxBindingBytes: maxBytes } = gpu;
       const shared: Pass = { graph, weights, device, step, scratch, maxBytes };
       const place = (slot: ValueSlot): Value => {
@@ -67,9 +75,14 @@ export function createWebGpuSession(device: DeviceCache, queue: CommandQueue): B
         for (const dispatch of dispatchesOf(node, shared, place(out), values))
           queue.dispatch(dispatch);
       });
+      return (name: string) => place(plan.final.get(name)!);
+    };
+
+    const pass = async (input: StepInput, wanted: readonly string[]) => {
+      const valueNamed = record(input);
       queue.flush();
       const parts = wanted.map((name) => {
-        const { memory, numRows, width } = place(plan.final.get(name)!);
+        const { memory, numRows, width } = valueNamed(name);
         return { memory, offset: 0, bytes: numRows * width * 4 };
       });
       const bytes = await gpu.read(parts);
@@ -81,26 +94,53 @@ export function createWebGpuSession(device: DeviceCache, queue: CommandQueue): B
       });
     };
 
+    const choose = async (numSteps: number, stepAt: (index: number) => StepInput) => {
+      let numRows = 0;
+      let chosen: GpuMemory | undefined;
+      for (let i = 0; i < numSteps; i++) {
+        const input = stepAt(i);
+        if (i > 0) checkNextStep(input, numRows);
+        else numRows = input.logitIndices.length;
+        chosen ??= scratch.get("chosen tokens", "i32", numSteps * numRows);
+        const before = i > 0 ? { memory: chosen, at: (i - 1) * numRows } : undefined;
+        const { memory, width } = record(input, before)(graph.output);
+        const parts = scratch.get("likeliest", "u32", likeliestPartWords(numRows, width));
+        const outAt = i * numRows;
+        const likeliest = { input: memory, parts, out: chosen, outAt, numRows, width };
+        for (const dispatch of likeliestWgsl(likeliest)) queue.dispatch(dispatch);
+      }
+      queue.flush();
+      if (!chosen) return new Int32Array(0);
+      const bytes = await gpu.read([{ memory: chosen, offset: 0, bytes: numSteps * numRows * 4 }]);
+      return new Int32Array(bytes.buffer as ArrayBuffer, 0, numSteps * numRows);
+    };
+
+    /** One writer at a time. */
+    const exclusively = async <T>(work: () => Promise<T>): Promise<T> => {
+      checkAlive("session", !disposed);
+      checkAlive("model", !unloaded);
+      if (running)
+        throw new KvCacheError("invalid-argument", "A forward pass is running already.", {
+          remedy: "Await one forward pass before starting the next.",
+        });
+      running = true;
+      try {
+        return await gpu.allocating(work);
+      } finally {
+        running = false;
+      }
+    };
+
     const model: LoadedModel = {
       async forward(step, tapped) {
-        checkAlive("session", !disposed);
-        checkAlive("model", !unloaded);
-        if (running)
-          throw new KvCacheError("invalid-argument", "A forward pass is running already.", {
-            remedy: "Await one forward pass before starting the next.",
-          });
-        running = true;
-        try {
-          const named = tapped ? taps : [];
-          const results = await gpu.allocating(() => pass(step, [graph.output, ...named]));
-          named.forEach((name, i) => {
-            tapped!.set(name, results[i + 1]!);
-          });
-          return results[0]!;
-        } finally {
-          running = false;
-        }
+        const named = tapped ? taps : [];
+        const results = await exclusively(() => pass(step, [graph.output, ...named]));
+        named.forEach((name, i) => {
+          tapped!.set(name, results[i + 1]!);
+        });
+        return results[0]!;
       },
+      choose: (numSteps, stepAt) => exclusively(() => choose(numSteps, stepAt)),
       async dispose() {
         if (unloaded) return;
         unloaded = true;
@@ -133,6 +173,17 @@ export function createWebGpuSession(device: DeviceCache, queue: CommandQueue): B
       for (const model of models) await model.dispose();
     },
   };
+}
+
+/** Tokens chosen in one step are fed to the next, in the same order. */
+function checkNextStep({ tokenIds, sequences, logitIndices }: StepInput, numRows: number): void {
+  const inOrder = logitIndices.every((token, i) => token === i);
+  if (inOrder && [tokenIds, sequences, logitIndices].every(({ length }) => length === numRows))
+    return;
+  throw new KvCacheError("invalid-argument", "A step without token ids feeds each sequence one.", {
+    value: { numTokens: tokenIds.length, numChosen: numRows },
+    remedy: "Let every sequence of the first step choose a token, and keep their order.",
+  });
 }
 
 function checkShapes(model: KvShape, cache: KvShape): void {

@@ -10,9 +10,16 @@ import { createWebGpuBackend } from "./webgpu-backend.ts";
  * Dawn's null backend runs no command, but it compiles WGSL and checks bindings and limits (the
  * default ones: 8 storage buffers, 16 KiB of workgroup memory), and it needs no driver.
  */
-it.each(["f32", "f16"] as const)(
-  "every kernel of a pass is valid with %s memory",
-  async (dtype) => {
+const variants = (["T0", "T1"] as const).flatMap((tier) => [
+  { tier, dtype: "f32", weightFormat: "f32" } as const,
+  { tier, dtype: "f16", weightFormat: "f16" } as const,
+  { tier, dtype: "f16", weightFormat: "int8" } as const,
+  { tier, dtype: "f32", weightFormat: "int4" } as const,
+]);
+
+it.each(variants)(
+  "every kernel of a pass is valid at $tier with $dtype memory and $weightFormat weights",
+  async ({ tier, dtype, weightFormat }) => {
     const { graph, weights } = smallModel();
     const nodes = graph.nodes.map((node) =>
       node.op === "pagedAttention" && node.layer > 0
@@ -21,7 +28,8 @@ it.each(["f32", "f16"] as const)(
           ? { ...node, softcap: 30 }
           : node,
     );
-    const backend = await createWebGpuBackend({ dawnOptions: ["backend=null"] });
+    const backend = await createWebGpuBackend({ tier, dawnOptions: ["backend=null"] });
+    expect(backend.tier).toBe(tier);
     const cache = await backend.createCache({
       layout: cacheLayout(graph.shape, { blockSize: 4, dtype }),
       maxTokensPerSequence: 64,
@@ -29,7 +37,7 @@ it.each(["f32", "f16"] as const)(
       windowSize: 4,
     });
     const session = backend.attach(cache);
-    const model = await session.load({ ...graph, nodes }, weights, { weightFormat: dtype });
+    const model = await session.load({ ...graph, nodes }, weights, { weightFormat });
     const [a, b] = [cache.open(), cache.open()];
     const tokens = Array.from({ length: 20 }, (_, i) => i);
     for (const shares of [
@@ -43,6 +51,7 @@ it.each(["f32", "f16"] as const)(
       await model.forward(step(cache, shares));
     cache.truncate(cache.fork(a), 3);
     await model.forward(step(cache, [{ sequence: b, tokens: [5] }]));
+    await model.choose!(2, () => step(cache, [{ sequence: b, tokens: [6] }]));
     expect(backend.counts().pipelines).toBeGreaterThan(15);
     await backend.dispose();
   },
@@ -61,5 +70,34 @@ it.each(["f32", "f16"] as const)(
     }
     expect(Object.fromEntries(t.session.fallbacks())).toEqual({});
     await t.dispose();
+  },
+);
+
+// The widest heads fill the 16 KiB of workgroup memory that every device has.
+it.each(
+  [128, 256].flatMap((headDim) =>
+    [1, 4, 8].flatMap((group) => (["T0", "T1"] as const).map((tier) => ({ headDim, group, tier }))),
+  ),
+)(
+  "attention of $group heads of $headDim that share keys fits every device at $tier",
+  async ({ headDim, group, tier }) => {
+    const model = smallModel({ headDim, queryHeads: group, kvHeads: 1, layers: 1 });
+    const nodes = model.graph.nodes.map((node) =>
+      node.op === "pagedAttention" ? { ...node, slidingWindow: 6 } : node,
+    );
+    for (const dtype of ["f32", "f16"] as const) {
+      const backend = await createWebGpuBackend({ tier, dawnOptions: ["backend=null"] });
+      const cache = await backend.createCache({
+        layout: cacheLayout(model.graph.shape, { dtype }),
+        maxTokensPerSequence: 32,
+        numBlocks: 8,
+      });
+      const session = backend.attach(cache);
+      const loaded = await session.load({ ...model.graph, nodes }, model.weights);
+      const sequence = cache.open();
+      for (const tokens of [[1, 2, 3], [4]])
+        await loaded.forward(step(cache, [{ sequence, tokens }]));
+      await backend.dispose();
+    }
   },
 );
