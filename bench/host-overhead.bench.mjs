@@ -95,5 +95,7 @@ export default async function run({ log, quick }) {
   const ratios = Object.fromEntries(
     Object.entries(figures).map(([name, { share }]) => [`hostOverhead.${name}`, share]),
   );
+  // What the bar is about: the worst of them.
+  ratios.hostOverhead = Math.max(...Object.values(ratios));
   return { ratios, figures };
 }

@@ -20,7 +20,11 @@ export function timedBackend(backend) {
         ...session,
         async load(...args) {
           const model = await session.load(...args);
-          return { ...model, forward: timed(model.forward) };
+          const passes = ["forward", "choose", "draw"].filter((name) => model[name]);
+          return {
+            ...model,
+            ...Object.fromEntries(passes.map((name) => [name, timed(model[name])])),
+          };
         },
         encoder() {
           const encoder = session.encoder();

@@ -2,16 +2,20 @@ import {
   type BackendSession,
   type DecoderGraph,
   type HostCache,
+  hostTensor,
+  type Kernel,
   KvCacheError,
   type LoadedModel,
   type LoadOptions,
   type StepInput,
+  type TokenDraws,
   type WeightSource,
 } from "@kvcache/core";
+import { drawSettings, drawTokens } from "@kvcache/kernels";
 import { checkShapes } from "./check-shapes.ts";
 import { createGraphCompiler } from "./compile-graph.ts";
 import { wholeGraph } from "./graph-segments.ts";
-import { type NativeAddon, nativeTensor } from "./native-addon.ts";
+import { type NativeAddon, type NativeTensor, nativeTensor } from "./native-addon.ts";
 import { nativeCache } from "./native-cache.ts";
 import { createNativeKernels } from "./native-kernels.ts";
 import { encodeModel } from "./onnx-model.ts";
@@ -20,6 +24,9 @@ import { createRecordingEncoder, type RecordedCall } from "./recording-encoder.t
 import { createSerialQueue } from "./serial-queue.ts";
 import { singleAssignment } from "./single-assignment.ts";
 import { stepInputs } from "./step-inputs.ts";
+
+/** Milliseconds that kernels may keep the event loop before it gets a turn. */
+const patience = 4;
 
 /** A cache bound to the native library: whole graphs as single models, kernels as single nodes. */
 export function createNativeSession(
@@ -38,11 +45,14 @@ export function createNativeSession(
   };
 
   async function execute(calls: readonly RecordedCall[]): Promise<void> {
+    let yielded = performance.now();
     for (const { kernel, params } of calls) {
       if (kernel.native && (await kernels.run(kernel.name, kernel.native(params)))) continue;
       kernel.reference(params);
       fallbacks.set(kernel.name, (fallbacks.get(kernel.name) ?? 0) + 1);
+      if (performance.now() - yielded < patience) continue;
       await new Promise<void>((resolve) => setImmediate(resolve));
+      yielded = performance.now();
     }
   }
 
@@ -57,30 +67,55 @@ export function createNativeSession(
       const options = { threads, spinning: false, customOps: true, external };
       const session = await addon.createSession(bytes, options).catch(rethrowOrtError);
       let open = true;
+      /** Logits that stay inside, reused from pass to pass. */
+      let inside = new Float32Array(0);
+
+      function pass(step: StepInput, outputs: readonly NativeTensor[]): Promise<void> {
+        alive();
+        if (!open) throw new KvCacheError("disposed", "This model was disposed.");
+        const arrays = stepInputs(graph, step);
+        const inputs = model.inputs.map(({ name }) => {
+          if (name === "handle") return nativeTensor(BigInt64Array.of(handle), "i64", [1]);
+          const { data, type, dims } = arrays.get(name)!;
+          return nativeTensor(data, type, dims);
+        });
+        return addon.runAsync(session, inputs, outputs).catch(rethrowOrtError);
+      }
+
+      async function forward(step: StepInput, wanted?: Map<string, Float32Array>) {
+        const dims = [step.logitIndices.length, graph.vocabSize];
+        const logits = new Float32Array(dims[0]! * dims[1]!);
+        const outputs = [nativeTensor(logits, "f32", dims)];
+        for (const [i, name] of wanted ? loadOptions.taps!.entries() : []) {
+          const width = model.outputs[1 + i]!.dims[1] as number;
+          const rows = [step.tokenIds.length, width];
+          const values = new Float32Array(rows[0]! * width);
+          outputs.push(nativeTensor(values, "f32", rows));
+          wanted!.set(name, values);
+        }
+        await pass(step, outputs);
+        return logits;
+      }
+
+      async function draw(step: StepInput, draws: TokenDraws): Promise<Int32Array> {
+        const dims = [step.logitIndices.length, graph.vocabSize];
+        const size = dims[0]! * dims[1]!;
+        if (inside.length < size) inside = new Float32Array(size);
+        const logits = inside.subarray(0, size);
+        await pass(step, [nativeTensor(logits, "f32", dims)]);
+        const tokens = new Int32Array(dims[0]!);
+        const params = {
+          logits: hostTensor(logits),
+          settings: hostTensor(drawSettings(draws)),
+          tokens: hostTensor(tokens),
+        };
+        await execute([{ kernel: drawTokens as Kernel<unknown>, params }]);
+        return tokens;
+      }
+
       const loaded: LoadedModel = {
-        forward: (step: StepInput, wanted?: Map<string, Float32Array>) =>
-          queue(async () => {
-            alive();
-            if (!open) throw new KvCacheError("disposed", "This model was disposed.");
-            const arrays = stepInputs(graph, step);
-            const inputs = model.inputs.map(({ name }) => {
-              if (name === "handle") return nativeTensor(BigInt64Array.of(handle), "i64", [1]);
-              const { data, type, dims } = arrays.get(name)!;
-              return nativeTensor(data, type, dims);
-            });
-            const dims = [step.logitIndices.length, graph.vocabSize];
-            const logits = new Float32Array(dims[0]! * dims[1]!);
-            const outputs = [nativeTensor(logits, "f32", dims)];
-            for (const [i, name] of wanted ? loadOptions.taps!.entries() : []) {
-              const width = model.outputs[1 + i]!.dims[1] as number;
-              const rows = [step.tokenIds.length, width];
-              const values = new Float32Array(rows[0]! * width);
-              outputs.push(nativeTensor(values, "f32", rows));
-              wanted!.set(name, values);
-            }
-            await addon.runAsync(session, inputs, outputs).catch(rethrowOrtError);
-            return logits;
-          }),
+        forward: (step, wanted) => queue(() => forward(step, wanted)),
+        draw: (step, draws) => queue(() => draw(step, draws)),
         dispose: () =>
           queue(async () => {
             if (open) addon.releaseSession(session);

@@ -74,6 +74,7 @@ export async function createOrtBackend(options: OrtBackendOptions = {}): Promise
       "headOutputs",
       "replay",
       "blockBounds",
+      "outputWeight",
     ],
     attach(cache: CacheManager): BackendSession {
       if (disposed) throw new KvCacheError("disposed", "This backend was disposed.");

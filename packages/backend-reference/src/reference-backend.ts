@@ -33,6 +33,7 @@ export function createReferenceBackend(): Backend {
       "headOutputs",
       "replay",
       "blockBounds",
+      "outputWeight",
     ],
     attach(cache: CacheManager): BackendSession {
       if (!cache.host)

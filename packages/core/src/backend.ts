@@ -27,12 +27,36 @@ export interface StepInput {
   readonly attentionBuffers: Int32Array;
 }
 
+/** How tokens are drawn from the logits of a step, one entry for each of its `logitIndices`. */
+export interface TokenDraws {
+  /** 0 takes the likeliest token. */
+  readonly temperatures: Float64Array;
+  /** In [0, 1): where in the distribution of all tokens, by ascending id, the token lies. */
+  readonly randoms: Float64Array;
+}
+
 export interface LoadedModel {
   /**
    * Logits f32 [numLogits, vocabSize]. The array is the caller's. Fills `taps`, where given, with
    * the values named when the model was loaded, each [T, width].
    */
   forward(step: StepInput, taps?: Map<string, Float32Array>): Promise<Float32Array>;
+  /**
+   * Passes whose logits stay on the device: the likeliest token (the lowest id of equals, as bits
+   * say) at each of `logitIndices`, i32 [numSteps, numLogits]; −1 where the logits are not finite.
+   * Absent where logits cost nothing to look at.
+   *
+   * `stepAt(i)` is asked for in order, while nothing else may use the cache, and appends the tokens
+   * of step i; arrays may be reused. From the second step on, every sequence brings one token, which
+   * is the one that it was given in the step before, whatever `tokenIds` says.
+   */
+  choose?(numSteps: number, stepAt: (index: number) => StepInput): Promise<Int32Array>;
+  /**
+   * A pass whose logits stay inside: a token drawn from softmax(logits / temperature) at each of
+   * `logitIndices`, i32 [numLogits]; −1 where the logits are not finite. The step must want some.
+   * Absent where that is no cheaper than looking at the logits.
+   */
+  draw?(step: StepInput, draws: TokenDraws): Promise<Int32Array>;
   dispose(): Promise<void>;
 }
 

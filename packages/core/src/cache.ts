@@ -60,6 +60,8 @@ export interface PrefixKey {
   /** Model, weight format and caller's salt: prefixes never cross namespaces. */
   readonly namespace: string;
   readonly tokenIds: Int32Array;
+  /** The caller's salt alone, for those who tell others about prefixes; the namespace has it too. */
+  readonly salt?: string | undefined;
 }
 
 /** A wish that a prefix outlives others: it is given back last, as far as the cap on pins goes. */
@@ -75,12 +77,44 @@ export interface PrefixGroup {
   readonly tokenIds: Int32Array;
   /** Undefined at the start of a prompt. */
   readonly parent: PrefixGroup | undefined;
+  readonly salt?: string | undefined;
 }
 
 /** Hears which uncompressed prefixes can be reused; called synchronously, with the same objects. */
 export interface PrefixWatcher {
   stored(group: PrefixGroup): void;
   removed(group: PrefixGroup): void;
+}
+
+/**
+ * Contents of the prefix index, out of it and into it. A block group of an uncompressed prefix is, in
+ * these bytes, the block of every row that has blocks, ascending, as it stands in its arena: keys,
+ * then values. A compressed prompt is what `exportSequence` makes of it.
+ */
+export interface PrefixExchange {
+  /** Bytes of one block group. */
+  readonly groupBytes: number;
+  /**
+   * A copy of the tokens start … stop − 1 (whole blocks) of a prefix; undefined where the index does
+   * not hold them. Nobody writes to such blocks, so that it may be called while a step runs.
+   */
+  read(key: PrefixKey, start: number, stop: number): Uint8Array | undefined;
+  /**
+   * Puts groups into the index behind the key's first `start` tokens, as long as those before them
+   * are there and blocks are free or reclaimable; returns the tokens that it then knows of these.
+   */
+  write(key: PrefixKey, start: number, bytes: Uint8Array): number;
+  hasCompressed(key: PrefixKey, planFingerprint: string): boolean;
+  /**
+   * Undefined where the index does not hold exactly this prompt under this plan; also without a free
+   * sequence slot, which it takes for a moment.
+   */
+  readCompressed(key: PrefixKey, planFingerprint: string): Uint8Array | undefined;
+  /**
+   * False without a free slot, or without blocks. Throws `invalid-file` for bytes that are damaged or
+   * of another layout.
+   */
+  writeCompressed(key: PrefixKey, planFingerprint: string, bytes: Uint8Array): boolean;
 }
 
 /**
@@ -105,6 +139,8 @@ export interface PrefixIndex {
   adoptCompressed(sequence: SequenceSlot, key: PrefixKey, planFingerprint: string): boolean;
   /** Forgets everything (or a namespace) and gives its blocks back. */
   clear(namespace?: string): void;
+  /** Undefined where contents do not live on the host. */
+  readonly exchange?: PrefixExchange | undefined;
 }
 
 /** Hears what becomes of an arena's blocks, for measurements; called synchronously. */
@@ -210,6 +246,8 @@ export interface CacheManager {
    * the caller knows that they wrote none.
    */
   truncate(sequence: SequenceSlot, position: number, windowLength?: number): void;
+  /** Gives the next token another position: a transform has moved the kept entries to new ones. */
+  renumber(sequence: SequenceSlot, nextPosition: number): void;
   /** Gives back whole blocks of sliding-window layers that no later query can see. */
   releaseOutOfWindow(sequence: SequenceSlot): void;
   /**
@@ -233,9 +271,10 @@ export interface CacheManager {
 
   /**
    * Everything the sequence holds (entries, positions, sums, window queries) as one versioned,
-   * checksummed buffer: the payload of swap-out and of snapshot files.
+   * checksummed buffer: the payload of swap-out and of snapshot files. A promise where it must be
+   * read back from a device: nothing may change the sequence before that.
    */
-  exportSequence(sequence: SequenceSlot): Uint8Array;
+  exportSequence(sequence: SequenceSlot): Uint8Array | Promise<Uint8Array>;
   /** Opens a sequence from such a buffer. Throws `invalid-file` when it was made for another layout. */
   importSequence(bytes: Uint8Array): SequenceSlot;
 

@@ -36,6 +36,8 @@ export interface WgslDispatch {
   readonly name: string;
   /** WGSL with the entry point `main`. Equal texts share one pipeline, so put only structure in it. */
   readonly code: string;
+  /** Features that the code needs (`enable …;`): see the tiers of the backend. */
+  readonly enables?: readonly string[];
   /** Numbers that change from call to call. */
   readonly u32?: Readonly<Record<string, number>>;
   readonly i32?: Readonly<Record<string, number>>;

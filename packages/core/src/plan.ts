@@ -38,6 +38,13 @@ export function validatePlan(plan: CachePlan, environment: PlanEnvironment): Cac
   if (plan.eviction) {
     const { policy, target } = plan.eviction;
     checkTarget(target);
+    const { withoutTarget } = policy.budget;
+    if (withoutTarget !== undefined && !("ratio" in target && target.ratio === 1))
+      throw new KvCacheError(
+        "invalid-plan",
+        `Policy ${policy.name} cannot be told to keep ${JSON.stringify(target)}: ${withoutTarget}.`,
+        { value: target, remedy: "Use it with { ratio: 1 }, and set its own options." },
+      );
     policy.scorer.checkShape?.(shape, environment.fingerprint);
     policy.budget.checkShape?.(shape, environment.fingerprint);
     for (const signal of signalsOf(policy)) {
@@ -113,10 +120,21 @@ export function validatePlan(plan: CachePlan, environment: PlanEnvironment): Cac
 export function planFingerprint(plan: CachePlan): string {
   const { eviction, codec, layerMap } = plan;
   return JSON.stringify([
-    eviction
-      ? [eviction.policy.name, eviction.policy.options, eviction.policy.protect, eviction.target]
-      : null,
+    eviction ? [...policyFingerprint(eviction.policy), eviction.target] : null,
     codec?.name ?? null,
     layerMap ?? null,
   ]);
 }
+
+/** A policy's parts stand for themselves by name: policies may be put together from any. */
+const policyFingerprint = (policy: EvictionPolicy): readonly unknown[] => [
+  policy.name,
+  policy.options,
+  policy.protect,
+  policy.trigger,
+  [policy.scorer.name, policy.scorer.options],
+  policy.budget.name,
+  policy.selector.name,
+  policy.transform?.name,
+  policy.readSelector?.name,
+];

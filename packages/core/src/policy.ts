@@ -1,4 +1,4 @@
-import type { CompressionPhase, KvBatch, Protect } from "./batch.ts";
+import type { KvBatch, Protect } from "./batch.ts";
 import type { BudgetTarget } from "./budget-target.ts";
 import type { KeepSet } from "./cache.ts";
 import type { Encoder } from "./encoder.ts";
@@ -54,6 +54,11 @@ export interface BudgetAllocator {
   readonly name: string;
   readonly needs: readonly Signal[];
   /**
+   * Where something else than a target decides how much stays, says what: a whole sentence's second
+   * half, such as "its threshold decides how much stays". Plans then take { ratio: 1 } only.
+   */
+  readonly withoutTarget?: string;
+  /**
    * Tokens that the plan promises to keep at most, summed over all rows of one sequence. Throws
    * when the target cannot be reached (fewer than the protected tokens, say).
    */
@@ -67,6 +72,8 @@ export interface BudgetAllocator {
 /** Turns scores and counts into kept slots. */
 export interface Selector {
   readonly name: string;
+  /** Default: none. */
+  readonly needs?: readonly Signal[];
   /** `target` is what the event aims at, where there is one: few selectors look at it. */
   select(
     encoder: Encoder,
@@ -157,13 +164,6 @@ export function definePolicy(policy: Omit<EvictionPolicy, "specificationVersion"
 export const signalsOf = (policy: EvictionPolicy): readonly Signal[] => [
   ...policy.scorer.needs,
   ...policy.budget.needs,
+  ...(policy.selector.needs ?? []),
   ...(policy.readSelector?.needs ?? []),
 ];
-
-/** Whether a policy's trigger covers a phase. */
-export const triggers = (trigger: Trigger, phase: CompressionPhase): boolean =>
-  phase === "prefill"
-    ? trigger.prefill
-    : phase === "decode"
-      ? trigger.interval !== undefined
-      : trigger.pressure;

@@ -32,6 +32,8 @@ export type Signal =
     }
   /** Channel-wise minimum and maximum of the keys of each block. */
   | { readonly kind: "blockBounds" }
+  /** The model's output projections W_O; see ModelView. */
+  | { readonly kind: "outputWeight" }
   /** Attention output per head and the residual stream; profiling runs only. */
   | { readonly kind: "headOutputs" };
 

@@ -13,7 +13,7 @@ export interface BlockSupply {
    */
   makeRoom(): Promise<void>;
   /** Lets waiting sequences in, most urgent first, while slots and blocks really are there. */
-  admit(): void;
+  admit(): Promise<void>;
 }
 
 export interface SupplyLimits {
@@ -31,6 +31,9 @@ export function createBlockSupply(
 ): BlockSupply {
   const { cache } = runtime;
 
+  const reclaimIdle = (except?: Sequence) => whileBusy(() => roster.reclaimIdle(except));
+  const takeBack = (from: readonly Sequence[], except?: Sequence) =>
+    whileBusy(() => roster.takeBack(from, except));
   const isPromised = (sequence: Sequence) => sequence.reserved && !sequence.decoding;
   const needed = (sequence: Sequence): readonly number[] =>
     isPromised(sequence)
@@ -115,7 +118,7 @@ export function createBlockSupply(
         return await whileBusy(() => runtime.ownBlocks(sequence));
       } catch (error) {
         const others = roster.running.filter((other) => other !== sequence);
-        if (isOutOfBlocks(error) && (roster.reclaimIdle() || roster.takeBack(others))) continue;
+        if (isOutOfBlocks(error) && (await takeBack(others))) continue;
         return fail(sequence, error);
       }
   }
@@ -123,9 +126,9 @@ export function createBlockSupply(
   return {
     async makeRoom() {
       for (let short = findShort(); short; short = findShort()) {
-        if (roster.reclaimIdle() || (await lifecycle.squeeze())) continue;
+        if ((await reclaimIdle()) || (await lifecycle.squeeze())) continue;
         // Alone, a sequence must find its blocks or fail.
-        if (roster.running.length > 1 && roster.takeBack(roster.running)) continue;
+        if (roster.running.length > 1 && (await takeBack(roster.running))) continue;
         if (roster.running.includes(short)) fail(short, tooLargeForCache(short, account.totals));
       }
       for (const sequence of [...roster.running]) if (sequence.mustOwnBlocks) await own(sequence);
@@ -143,27 +146,28 @@ export function createBlockSupply(
       }
     },
 
-    admit() {
+    async admit() {
       // Whoever just lost blocks would only take them back.
       while (!roster.relieved && roster.waiting.length > 0) {
         const head = roster.waiting[0]!;
         const { running } = roster;
         const lower = running.filter(({ priority }) => priority < head.priority);
         if (running.length > 0 && widthOf(running) + head.width > maxSequences) {
-          if (lower.length === 0 || !roster.takeBack(lower)) return;
+          if (lower.length === 0 || !(await takeBack(lower, head))) return;
           continue;
         }
         try {
           if (!hasSlots(head) || !fits(roster.blocksToAdmit(head), spare()))
             throw tooLargeForCache(head, account.totals);
           if (lower.length === 0 && !hasFuture(head)) {
-            if (roster.reclaimIdle(head)) continue;
+            if (await reclaimIdle(head)) continue;
             return;
           }
           roster.admit(head);
         } catch (error) {
           if (!isOutOfBlocks(error)) fail(head, error);
-          else if (!roster.reclaimIdle(head) && !roster.takeBack(lower)) {
+          // Alone, it may have to give up what it kept of its last turn.
+          else if (!(await takeBack(lower, running.length > 0 ? head : undefined))) {
             if (running.length > 0) return;
             fail(head, error);
           }

@@ -26,15 +26,15 @@ export interface CapturedCache {
 }
 
 /** Takes a running sequence's cache, right after its prompt was compressed. */
-export function captureSequence(
+export async function captureSequence(
   cache: CacheManager,
   sequence: Sequence,
   origin: Pick<CapturedState, "model" | "ropeClass">,
-): CapturedCache {
+): Promise<CapturedCache> {
   const { slot, plan, tokens, cached, position, compressions } = sequence;
   const compression = compressions.at(-1);
   return {
-    bytes: cache.exportSequence(slot!),
+    bytes: await cache.exportSequence(slot!),
     state: {
       ...origin,
       planFingerprint: plan.fingerprint,

@@ -1,3 +1,4 @@
+import { KvCacheError } from "@kvcache/core";
 import {
   createRandom,
   maskLogits,
@@ -83,15 +84,67 @@ export class Choice {
     return this.tokenIds.at(-1)!;
   }
 
+  /** Tokens that it may still be given. */
+  get tokensLeft(): number {
+    return this.#options.maxTokens - this.tokenIds.length;
+  }
+
+  /**
+   * Where the next token is drawn from softmax(logits / temperature) and nobody asks for more: that
+   * temperature, 0 for the likeliest.
+   */
+  get plainTemperature(): number | undefined {
+    const { sampling, logprobs, grammar, stopIds } = this.#options;
+    const masked = grammar !== undefined || (this.#isEarly && stopIds.size > 0);
+    return logprobs !== undefined || masked ? undefined : plainTemperature(sampling);
+  }
+
+  /** Where in its distribution the next token lies, in [0, 1): once for each token that is drawn. */
+  nextRandom(): number {
+    return this.#random();
+  }
+
+  /** Whether stops do not count yet. */
+  get #isEarly(): boolean {
+    return this.tokenIds.length < this.#options.minTokens;
+  }
+
   /** Samples from logits [vocabSize] and emits the token; returns why the choice ends, if it does. */
   take(logits: Float32Array): FinishReason | undefined {
-    const { sampling, promptIds, decoder, stopIds, maxTokens, logprobs } = this.#options;
-    const time = performance.now();
-    if (this.tokenIds.length === 0) this.firstTokenAt = time;
-    if (maxTokens === 0) return "length";
+    const { sampling, promptIds, logprobs } = this.#options;
+    if (this.#wantsNothing()) return "length";
     const history = { promptIds, generatedIds: this.tokenIds };
-    const early = this.tokenIds.length < this.#options.minTokens;
-    const tokenId = sampleToken(this.#permitted(logits, early), sampling, history, this.#random);
+    const permitted = this.#permitted(logits, this.#isEarly);
+    const tokenId = sampleToken(permitted, sampling, history, this.#random);
+    return this.#accept(
+      tokenId,
+      logprobs === undefined ? {} : topLogprobs(logits, tokenId, logprobs),
+    );
+  }
+
+  /** `take` of a token that a device chose, −1 where its logits were not finite. */
+  takeChosen(tokenId: number): FinishReason | undefined {
+    if (this.#wantsNothing()) return "length";
+    if (tokenId < 0)
+      throw new KvCacheError("invalid-argument", "The logits of a token are not finite.", {
+        remedy: "Check the model's weights for NaN and Infinity.",
+      });
+    return this.#accept(tokenId, {});
+  }
+
+  /** Notes the time of its first token; whether it was not to have any. */
+  #wantsNothing(): boolean {
+    if (this.tokenIds.length === 0) this.firstTokenAt = performance.now();
+    return this.#options.maxTokens === 0;
+  }
+
+  #accept(
+    tokenId: number,
+    logprobs: Partial<Pick<TokenEvent, "logprob" | "topLogprobs">>,
+  ): FinishReason | undefined {
+    const { decoder, stopIds, maxTokens } = this.#options;
+    const time = performance.now();
+    const early = this.#isEarly;
     this.tokenIds.push(tokenId);
     let reason: FinishReason | undefined;
     let text = "";
@@ -110,9 +163,7 @@ export class Choice {
     }
     this.text += text;
     const event: TokenEvent = { type: "token", index: this.index, text, tokenId, time };
-    this.generation.events.push(
-      logprobs === undefined ? event : { ...event, ...topLogprobs(logits, tokenId, logprobs) },
-    );
+    this.generation.events.push({ ...event, ...logprobs });
     return reason ?? (this.tokenIds.length >= maxTokens ? "length" : undefined);
   }
 
@@ -132,4 +183,14 @@ export class Choice {
     this.text += rest;
     return rest;
   }
+}
+
+/** The temperature of sampling that depends on nothing but the logits and it. */
+function plainTemperature(params: SamplingParams): number | undefined {
+  const { temperature = 1, topK = 0, topP = 1, minP = 0, logitBias = {} } = params;
+  const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = params;
+  const penalized = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+  const filtered = temperature > 0 && (topK > 0 || topP < 1 || minP > 0);
+  const plain = !penalized && !filtered && Object.keys(logitBias).length === 0;
+  return plain ? temperature : undefined;
 }

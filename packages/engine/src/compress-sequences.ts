@@ -102,7 +102,7 @@ export function clearSums(encoder: Encoder, batch: KvBatch, powers: readonly (1 
 
 /** A transform that moved the kept entries to other positions says where the sequence goes on. */
 function renumber(cache: CacheManager, slot: number, { transform }: EvictionPolicy): void {
-  if (!cache.host || !transform?.nextPosition) return;
+  if (!transform?.nextPosition) return;
   const { lengths, nextPosition } = cache.sequenceStats(slot);
-  cache.host.nextPositions[slot] = transform.nextPosition(Math.max(...lengths), nextPosition);
+  cache.renumber(slot, transform.nextPosition(Math.max(...lengths), nextPosition));
 }

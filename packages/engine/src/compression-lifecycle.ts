@@ -20,6 +20,9 @@ export function createCompressionLifecycle(tools: StepTools): CompressionLifecyc
     const running = group.filter((sequence) => roster.running.includes(sequence));
     const [first] = running;
     if (!first) return;
+    // Whoever is aborted meanwhile may be at its next turn already.
+    const choices = running.map(({ choice }) => choice);
+    const isSame = (sequence: Sequence, i: number) => sequence.choice === choices[i];
     const policy = first.plan.policy!;
     const target = first.plan.target!;
     try {
@@ -29,13 +32,14 @@ export function createCompressionLifecycle(tools: StepTools): CompressionLifecyc
         for (const sequence of running) await compress([sequence], phase);
         return;
       }
+      if (!isSame(first, 0)) return;
       if (!isOutOfBlocks(error)) return fail(first, error);
       if (phase === "pressure") return;
-      if (roster.takeBack(roster.running.filter((other) => other !== first)))
-        return compress(running, phase);
+      const others = roster.running.filter((other) => other !== first);
+      if (await whileBusy(() => roster.takeBack(others))) return compress(running, phase);
       return fail(first, error);
     }
-    for (const sequence of running) {
+    for (const sequence of running.filter(isSame)) {
       const event = sequence.compressions.at(-1)!;
       counters.compressions++;
       counters.evictedEntries += event.entriesBefore - event.entriesAfter;

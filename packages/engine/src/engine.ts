@@ -1,4 +1,4 @@
-import { type CachePlan, KvCacheError, type SwapSpace } from "@kvcache/core";
+import { type CachePlan, checkWholeNumber, KvCacheError, type SwapSpace } from "@kvcache/core";
 import { checkSamplingParams } from "@kvcache/decoder";
 import { createBlockAccount } from "./block-account.ts";
 import { type CapturedCache, restoreSequence } from "./captured-cache.ts";
@@ -10,6 +10,7 @@ import { createForesight } from "./foresight.ts";
 import { Generation, type GenerationStream } from "./generation.ts";
 import type { KvUsage, Usage } from "./generation-event.ts";
 import { createPrefixReuse, noPrefixReuse, ropeClass } from "./prefix-reuse.ts";
+import type { PrefixTier } from "./prefix-tier.ts";
 import { PromptScores } from "./prompt-scores.ts";
 import { type GenerationRequest, type ResolvedRequest, resolveRequest } from "./request.ts";
 import { Roster } from "./roster.ts";
@@ -23,6 +24,8 @@ export interface EngineOptions extends Omit<RuntimeOptions, "maxBatchTokens"> {
   readonly scheduler?: SchedulerOptions;
   /** Whether prompts start from cached prefixes of earlier ones. Default true. */
   readonly prefixCache?: boolean;
+  /** Where prefixes are kept beside the cache, which must live on the host for that. */
+  readonly prefixTier?: PrefixTier | undefined;
   /** Where compressed sequences wait that lost their blocks. Default: 1 GiB of memory. */
   readonly swap?: SwapSpace;
 }
@@ -44,6 +47,12 @@ export interface SchedulerOptions {
    * prompts are read. Default 2.
    */
   readonly maxStall?: number;
+  /**
+   * Steps at most that a device runs one behind the other before the host looks at their tokens:
+   * while everybody decodes greedily and nobody waits, on backends that choose tokens themselves.
+   * Tokens then arrive in groups, and an aborted request ends at the end of one. Default 1.
+   */
+  readonly stepsPerSubmit?: number;
 }
 
 export interface Engine {
@@ -81,8 +90,14 @@ export interface Capture extends CapturedCache {
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const { scheduler = {}, prefixCache = true, load } = options;
   const { maxBatchTokens = 512, watermark = 0.01, foresight = true, maxStall = 2 } = scheduler;
+  const { stepsPerSubmit = 1 } = scheduler;
+  checkWholeNumber("stepsPerSubmit", stepsPerSubmit, 1);
   const { swap = createMemorySwap(2 ** 30) } = options;
-  const { cache, model } = options;
+  const { cache, model, prefixTier } = options;
+  if (prefixTier && !(prefixCache && cache.prefixes.exchange))
+    throw new KvCacheError("unsupported", "A prefix tier needs a prefix cache in host memory.", {
+      remedy: "Leave prefixTier out, or use a backend whose cache lives on the host.",
+    });
   const maxSequences = scheduler.maxSequences ?? Math.min(cache.maxSequences, maxBatchTokens);
   checkScheduler(maxSequences, maxBatchTokens, cache.maxSequences, watermark, maxStall);
 
@@ -91,7 +106,13 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const counters = createCounters();
   const namespace = `${model.fingerprint}:${load?.weightFormat ?? "default"}`;
   const prefixes = prefixCache
-    ? createPrefixReuse({ cache, graph: model.graph, namespace })
+    ? createPrefixReuse({
+        cache,
+        graph: model.graph,
+        namespace,
+        tier: prefixTier,
+        whenFree: (change) => loop.whenFree(change),
+      })
     : noPrefixReuse;
   const { trace } = runtime;
   const shared = { cache, account, prefixes, counters, maxBatchTokens };
@@ -101,7 +122,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   );
   const alive = new Set<Generation>();
   const sessions = new Set<SessionState>();
-  let disposed = false;
+  let disposed: Promise<void> | undefined;
   let numSequences = 0;
   let numArrivals = 0;
   const nextId = () => numSequences++;
@@ -112,6 +133,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     prefixes,
     counters,
     maxSequences,
+    stepsPerSubmit,
     originOf: (sequence) => originOf(sequence),
     foresight: foresight ? createForesight(cache.layout, account) : undefined,
     pace: Number.isFinite(maxStall)
@@ -159,7 +181,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
           ...resolved,
           index,
           sampling,
-          seed: seed + index,
+          // Among the numbers that are exact, whatever the first one is.
+          seed: (seed % (Number.MAX_SAFE_INTEGER - 2 ** 16)) + index,
           promptIds: ids,
           decoder,
           grammar,
@@ -173,10 +196,19 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     const sequences = sequencesOf(resolved, generation, session);
     if (request.from)
       for (const sequence of sequences) restoreSequence(sequence, request.from, originOf(sequence));
+    const fetching = prefixes.fetch(sequences[0]!);
     for (const sequence of sequences) {
       runtime.trace?.write({ type: "queue", sequence: sequence.id, tokens: ids.length });
-      roster.wait(sequence);
+      if (fetching) roster.arriving.add(sequence);
+      else roster.wait(sequence);
     }
+    // Whatever became of it, the request goes on.
+    const arrive = () =>
+      loop.whenFree(() => {
+        for (const sequence of sequences) roster.arrive(sequence);
+        loop.start();
+      });
+    fetching?.then(arrive, arrive);
 
     alive.add(generation);
     request.signal?.addEventListener("abort", abort, { once: true });
@@ -253,26 +285,26 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       ...counters,
       preemptions: { ...counters.preemptions },
       finished: { ...counters.finished },
-      waiting: roster.waiting.length,
+      waiting: roster.waiting.length + roster.arriving.size,
       running: roster.running.length,
       idle: roster.idle.length,
       swappedBytes: swap.bytes,
       cache: cache.stats(),
       fallbacks: runtime.fallbacks(),
     }),
-    async dispose() {
-      if (disposed) return;
-      disposed = true;
-      loop.whenFree(() => {
-        const error = new KvCacheError("disposed", "The engine was disposed.");
-        for (const generation of alive) loop.reject(generation, error);
-        for (const session of [...sessions]) session.close();
-        cache.prefixes.clear();
-      });
-      await loop.stop();
-      await runtime.dispose();
-    },
+    dispose: () => (disposed ??= end()),
   });
+
+  async function end(): Promise<void> {
+    loop.whenFree(() => {
+      const error = new KvCacheError("disposed", "The engine was disposed.");
+      for (const generation of alive) loop.reject(generation, error);
+      for (const session of [...sessions]) session.close();
+      cache.prefixes.clear();
+    });
+    await loop.stop();
+    await runtime.dispose();
+  }
 }
 
 function checkScheduler(

@@ -23,6 +23,7 @@ export type {
   Usage,
 } from "./generation-event.ts";
 export { createObservation, type ObservedPart, type ObservedTokens } from "./observation.ts";
+export type { PrefixTier, ReadPrefix, WritePrefix } from "./prefix-tier.ts";
 export type { PromptLogprob } from "./prompt-scores.ts";
 export type { ChatPrompt, GenerationRequest, StopConditions } from "./request.ts";
 export { createRunner, type OpenOptions, type Runner, type SequenceRunner } from "./runner.ts";

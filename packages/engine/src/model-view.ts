@@ -71,6 +71,17 @@ export function attentionBlock(graph: DecoderGraph, layer: number): AttentionBlo
   };
 }
 
+/** Whether every layer's output projection can be found. */
+export function hasOutputWeights(graph: DecoderGraph): boolean {
+  try {
+    for (let layer = 0; layer < graph.shape.numLayers; layer++) attentionBlock(graph, layer);
+    return true;
+  } catch (error) {
+    if (error instanceof KvCacheError && error.code === "unsupported") return false;
+    throw error;
+  }
+}
+
 /** What policies may know of a model; nothing is looked up before somebody asks. */
 export function createModelView(graph: DecoderGraph, weights: WeightSource): ModelView {
   const lazily = <T>(make: (layer: number) => T) => {

@@ -94,6 +94,18 @@ describe("observers", () => {
     });
   });
 
+  it("are refused where the graph hides what they are read from", async () => {
+    const world = createWorld();
+    const plan = testPlan(8, { needs: [{ kind: "outputWeight" }] });
+    const hidden = { ...world.model, graph: { ...world.model.graph, nodes: [] } };
+    const engine = await createEngine({ ...world, model: hidden });
+    expect(() => engine.generate({ prompt: [1, 2], plan })).toThrow(
+      "needs the signal outputWeight",
+    );
+    const open = await createEngine({ ...createWorld() });
+    await open.generate({ prompt: [1, 2], maxTokens: 1, plan }).result;
+  });
+
   it("share no prefixes", async () => {
     const { engine } = await setUp({ signals, prefixCache: true });
     const plan = testPlan(40, { needs: everything });

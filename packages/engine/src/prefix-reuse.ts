@@ -7,6 +7,7 @@ import {
   sum,
 } from "@kvcache/core";
 import type { CompressionEvent } from "./compression-event.ts";
+import type { PrefixTier } from "./prefix-tier.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** What a sequence starts from. */
@@ -18,6 +19,11 @@ export interface AdoptedPrefix {
 
 /** When a sequence may start from cached prefixes, and what it leaves behind for others. */
 export interface PrefixReuse {
+  /**
+   * Brings what the sequence could start from into the index, from where else it may be; undefined
+   * where there is nothing to wait for. Never rejects.
+   */
+  fetch(sequence: Sequence): Promise<void> | undefined;
   /** Tokens that `adopt` would find now. */
   reusable(sequence: Sequence): number;
   /** Fills the empty slot from the index. */
@@ -36,6 +42,9 @@ export interface PrefixReuseOptions {
   readonly graph: DecoderGraph;
   /** Model and weight format: prefixes never cross it. */
   readonly namespace: string;
+  readonly tier?: PrefixTier | undefined;
+  /** Runs a change of the cache when no step runs. */
+  readonly whenFree: (change: () => void) => void;
 }
 
 /**
@@ -44,7 +53,9 @@ export interface PrefixReuseOptions {
  * gather something from a prompt's tokens start from no uncompressed prefix; a compressed one serves
  * them where they will not be compressed again.
  */
-export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOptions): PrefixReuse {
+export function createPrefixReuse(options: PrefixReuseOptions): PrefixReuse {
+  const { cache, graph, namespace, tier, whenFree } = options;
+  const { exchange } = cache.prefixes;
   const windows = cache.layout.slidingWindow.filter((window) => window !== undefined);
   const publishable = Math.min(...windows, Number.POSITIVE_INFINITY);
 
@@ -55,6 +66,7 @@ export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOption
       ropeClass(graph.ropes, sequence.promptLength),
     ]),
     tokenIds: sequence.tokens.ids.slice(0, tokens),
+    salt: sequence.cacheSalt,
   });
 
   const limitOf = ({ plan, prefillOpen, compressAfter, promptLength }: Sequence): number =>
@@ -75,7 +87,45 @@ export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOption
     );
   };
 
+  /** The result of a change of the cache, made when no step runs. */
+  const free = <T>(change: () => T): Promise<T> =>
+    new Promise((resolve, reject) => {
+      whenFree(() => {
+        try {
+          resolve(change());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+
+  function fetchPlain(sequence: Sequence): Promise<void> | undefined {
+    const limit = limitOf(sequence);
+    if (!sequence.plan.sharesPrompt || limit <= 0) return undefined;
+    const key = keyOf(sequence, limit);
+    const known = cache.prefixes.lookup(key, limit);
+    return tier!.fetch(key, known, limit, (start, bytes) =>
+      free(() => exchange!.write(key, start, bytes)),
+    );
+  }
+
   return Object.freeze({
+    fetch(sequence: Sequence): Promise<void> | undefined {
+      const { plan, cached, slot, swapped, compressAfter } = sequence;
+      if (!tier || !exchange || cached > 0 || slot !== undefined || swapped) return;
+      if (scoresPrompt(sequence)) return;
+      if (!wantsCompressed(sequence)) return fetchPlain(sequence);
+      const key = keyOf(sequence, compressAfter);
+      if (exchange.hasCompressed(key, plan.fingerprint)) return;
+      const fetching = tier.fetchCompressed(key, plan.fingerprint, (bytes) =>
+        free(() => exchange.writeCompressed(key, plan.fingerprint, bytes)),
+      );
+      if (!fetching) return fetchPlain(sequence);
+      return fetching.then(async (found) => {
+        if (!found) await fetchPlain(sequence);
+      });
+    },
+
     reusable(sequence: Sequence): number {
       const limit = limitOf(sequence);
       if (!sequence.plan.sharesPrompt || scoresPrompt(sequence) || limit <= 0) return 0;
@@ -108,8 +158,10 @@ export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOption
       const sameRope = ropeClass(graph.ropes, cached) === ropeClass(graph.ropes, promptLength);
       const tokens = sameRope ? cached : Math.min(cached, promptLength);
       // Sliding-window layers have given their first blocks back by then.
-      if (tokens <= publishable)
-        cache.prefixes.publish(slot, keyOf(sequence, tokens), tokens, sequence.pin);
+      if (tokens > publishable) return;
+      const key = keyOf(sequence, tokens);
+      cache.prefixes.publish(slot, key, tokens, sequence.pin);
+      if (exchange) tier?.offer(key, (start, stop) => exchange.read(key, start, stop));
     },
 
     publishCompressed(sequence: Sequence): void {
@@ -119,8 +171,14 @@ export function createPrefixReuse({ cache, graph, namespace }: PrefixReuseOption
       // in it, nobody else will ask for it.
       if (!compressed || cached === promptLength) return;
       const pinned = sequence.pin && sequence.pin.tokens >= cached ? sequence.pin : undefined;
-      cache.prefixes.publishCompressed(slot, keyOf(sequence, cached), plan.fingerprint, pinned);
+      const key = keyOf(sequence, cached);
+      cache.prefixes.publishCompressed(slot, key, plan.fingerprint, pinned);
       if (plan.sums) sequence.sums = "shared";
+      if (!tier || !exchange) return;
+      const { residentBytes } = cache.sequenceStats(slot);
+      tier.offerCompressed(key, plan.fingerprint, residentBytes, () =>
+        free(() => exchange.readCompressed(key, plan.fingerprint)),
+      );
     },
   });
 }
@@ -132,6 +190,7 @@ const nothing: AdoptedPrefix = Object.freeze({ tokens: 0 });
 
 /** No reuse: what an engine with `prefixCache: false` works with. */
 export const noPrefixReuse: PrefixReuse = Object.freeze({
+  fetch: () => undefined,
   reusable: () => 0,
   adopt: () => nothing,
   publish: () => {},

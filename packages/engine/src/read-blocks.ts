@@ -49,12 +49,16 @@ export async function selectReads(
  */
 export function narrowReads(host: HostCache, feeds: readonly Feed[]): { restore(): void } {
   const undo: (() => void)[] = [];
-  for (const { slot, reads } of feeds) if (reads) narrow(host, slot, reads, undo);
-  return {
-    restore() {
-      for (const step of undo) step();
-    },
+  const restore = () => {
+    for (const step of undo) step();
   };
+  try {
+    for (const { slot, reads } of feeds) if (reads) narrow(host, slot, reads, undo);
+  } catch (error) {
+    restore();
+    throw error;
+  }
+  return { restore };
 }
 
 function narrow(

@@ -20,11 +20,14 @@ export interface RosterTools {
 
 /**
  * Who is waiting, who runs and which sessions rest; the only place where sequences get cache slots
- * and give them back. Call it while no step runs.
+ * and give them back. Call it while no step runs, and what returns a promise so that nobody else
+ * touches the cache meanwhile (`whileBusy`).
  */
 export class Roster {
   /** Most urgent first. A session's next turn may wait while it still holds its slot. */
   readonly waiting: Sequence[] = [];
+  /** Those whose prefixes are on their way into the cache: they will wait next. */
+  readonly arriving = new Set<Sequence>();
   readonly running: Sequence[] = [];
   /** Sequences of sessions between two turns, longest rest first. */
   readonly idle: Sequence[] = [];
@@ -40,6 +43,11 @@ export class Roster {
   get numSlots(): number {
     const holding = this.waiting.filter(({ slot }) => slot !== undefined).length;
     return this.running.length + this.idle.length + holding;
+  }
+
+  /** arriving → waiting, unless the sequence is gone. */
+  arrive(sequence: Sequence): void {
+    if (this.arriving.delete(sequence)) this.wait(sequence);
   }
 
   wait(sequence: Sequence): void {
@@ -112,7 +120,7 @@ export class Roster {
    * A copy of a running sequence, for another choice; where no block is left it waits its turn.
    * Throws `out-of-blocks` where it cannot even wait.
    */
-  fork(parent: Sequence, child: Sequence): void {
+  async fork(parent: Sequence, child: Sequence): Promise<void> {
     const { cache, trace } = this.#tools;
     const forked = { type: "fork", sequence: child.id, parent: parent.id } as const;
     const room = this.running.length < cache.maxSequences && this.numSlots < cache.maxSequences;
@@ -126,7 +134,7 @@ export class Roster {
     }
     if (!parent.compressed) child.leave();
     else {
-      const bytes = swapped?.bytes.read() ?? cache.exportSequence(slot!);
+      const bytes = swapped?.bytes.read() ?? (await cache.exportSequence(slot!));
       const lengths = swapped?.lengths ?? cache.sequenceStats(slot!).lengths;
       const kept = this.#tools.swap.store(bytes);
       if (!kept) throw swapIsFull(this.#tools.swap, bytes.length);
@@ -141,13 +149,13 @@ export class Roster {
    * again would keep others; the rest is fed again. False, and nothing happens, without room to
    * swap.
    */
-  preempt(sequence: Sequence): boolean {
+  async preempt(sequence: Sequence): Promise<boolean> {
     const { cache, counters, trace, swap } = this.#tools;
     const { slot, compressed } = sequence;
     assert(slot !== undefined, `Sequence ${sequence.id} holds nothing to preempt.`);
     this.#notePeak(sequence);
     if (compressed) {
-      const bytes = swap.store(cache.exportSequence(slot));
+      const bytes = swap.store(await cache.exportSequence(slot));
       if (!bytes) return false;
       sequence.leave({ bytes, lengths: cache.sequenceStats(slot).lengths });
     } else sequence.leave();
@@ -165,11 +173,11 @@ export class Roster {
   }
 
   /** Takes the slot of somebody who does not run right now; false where nobody has one. */
-  reclaimIdle(except?: Sequence): boolean {
+  async reclaimIdle(except?: Sequence): Promise<boolean> {
     const holding = this.waiting.filter(({ slot }) => slot !== undefined);
     return (
-      this.idle.some((one) => this.preempt(one)) ||
-      this.#preemptOneOf(holding.filter((other) => other !== except))
+      (await this.#preemptFirst(this.idle)) ||
+      (await this.#preemptOneOf(holding.filter((other) => other !== except)))
     );
   }
 
@@ -188,17 +196,21 @@ export class Roster {
   }
 
   /** Takes the slot of the least urgent candidate; somebody's who does not run comes first. */
-  takeBack(candidates: readonly Sequence[]): boolean {
-    if (this.reclaimIdle()) return true;
-    if (!this.#preemptOneOf(candidates)) return false;
+  async takeBack(candidates: readonly Sequence[], except?: Sequence): Promise<boolean> {
+    if (await this.reclaimIdle(except)) return true;
+    if (!(await this.#preemptOneOf(candidates))) return false;
     this.relieved = true;
     return true;
   }
 
   /** The least urgent that can go. */
-  #preemptOneOf(candidates: readonly Sequence[]): boolean {
-    const byNeed = [...candidates].sort((a, b) => byUrgency(b, a));
-    return byNeed.some((one) => this.preempt(one));
+  #preemptOneOf(candidates: readonly Sequence[]): Promise<boolean> {
+    return this.#preemptFirst([...candidates].sort((a, b) => byUrgency(b, a)));
+  }
+
+  async #preemptFirst(candidates: readonly Sequence[]): Promise<boolean> {
+    for (const one of [...candidates]) if (await this.preempt(one)) return true;
+    return false;
   }
 
   /** The end of a sequence, or of a session's turn: `rest` keeps its slot for the next one. */
@@ -207,6 +219,7 @@ export class Roster {
     remove(this.running, sequence);
     remove(this.waiting, sequence);
     remove(this.idle, sequence);
+    this.arriving.delete(sequence);
     trace?.write({ type: "finish", sequence: sequence.id, reason });
     sequence.choice = undefined;
     const { slot } = sequence;

@@ -8,12 +8,13 @@ import {
   type LoadOptions,
   type ModelView,
   type SignalKind,
+  type TokenDraws,
   type WeightSource,
 } from "@kvcache/core";
 import type { ChatTokenizer, GenerationConfig } from "@kvcache/decoder";
 import { chatFrame } from "./chat-frame.ts";
 import { type CompressionRequest, clearSums, compressSequences } from "./compress-sequences.ts";
-import { createModelView } from "./model-view.ts";
+import { createModelView, hasOutputWeights } from "./model-view.ts";
 import { observePass } from "./observe-pass.ts";
 import { narrowReads, selectReads } from "./read-blocks.ts";
 import type { Sequence } from "./sequence.ts";
@@ -79,6 +80,16 @@ export interface Runtime {
   planOf(plan: CachePlan): SequencePlan;
   /** One forward pass, shown to its observers; tokens have their slots already. */
   forward(feeds: readonly Feed[]): Promise<PassResult>;
+  /**
+   * Passes whose tokens the backend chooses, where it can: the likeliest of each feed that wants
+   * logits, i32 [numSteps, feeds]. See `LoadedModel.choose`.
+   */
+  choose?(numSteps: number, feedsAt: (index: number) => readonly Feed[]): Promise<Int32Array>;
+  /**
+   * A pass whose tokens the backend draws, where it can: one for each feed that wants logits, i32
+   * [feeds]. See `LoadedModel.draw`.
+   */
+  draw?(feeds: readonly Feed[], draws: TokenDraws): Promise<Int32Array>;
   /** Asks the policies of sequences that select what they read, for the step that comes next. */
   selectReads(sequences: readonly Sequence[]): Promise<void>;
   /** One compression event; see `compressSequences`. */
@@ -97,6 +108,10 @@ export interface Runtime {
 }
 
 const none: ReadonlyMap<number, unknown> = new Map();
+
+/** What the backend gives of this model, whose graph may hide its output projections. */
+const signalsGiven = ({ signals }: Backend, graph: DecoderGraph): readonly SignalKind[] =>
+  signals.filter((kind) => kind !== "outputWeight" || hasOutputWeights(graph));
 
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { model, backend, cache, maxBatchTokens = 512 } = options;
@@ -120,7 +135,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const observing = { cache, session, taps, view };
   const tools = { ...observing, model: loaded, assembler, tokenize, chat, maxBatchTokens, trace };
   const sources = {
-    backend: backend.signals,
+    backend: signalsGiven(backend, model.graph),
     tapped: taps.signals,
     fingerprint: model.fingerprint,
   };
@@ -146,6 +161,14 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       }
       return { logits, failures: watched ? await observePass(observing, feeds, values) : none };
     },
+    ...(loaded.choose && {
+      choose: (numSteps: number, feedsAt: (index: number) => readonly Feed[]) =>
+        loaded.choose!(numSteps, (index) => assembler.assemble(feedsAt(index))),
+    }),
+    ...(loaded.draw && {
+      draw: (feeds: readonly Feed[], draws: TokenDraws) =>
+        loaded.draw!(assembler.assemble(feeds), draws),
+    }),
     async selectReads(sequences: readonly Sequence[]) {
       for (const sequence of sequences)
         sequence.reads = await selectReads(observing, sequence, sequence.plan.policy!);

@@ -119,7 +119,7 @@ export function sequencePlan(
       `Policy ${policy.name} selects the blocks that a step reads, which this cache on a device cannot do.`,
       { value: policy.readSelector.name },
     );
-  if (policy?.transform?.nextPosition) checkRenumbering(policy, window, cache);
+  if (policy?.transform?.nextPosition) checkRenumbering(policy, window);
   const sharesPrompt =
     !scorer?.createObserver &&
     !needs.some(({ kind }) => ofWholePrompt.includes(kind)) &&
@@ -168,14 +168,8 @@ function checkTapped(policy: EvictionPolicy, { backend, tapped }: PlanSources): 
  * Window queries and what observers gather are found by position, which must not change while they
  * are needed.
  */
-function checkRenumbering(policy: EvictionPolicy, window: number, cache: CacheManager): void {
+function checkRenumbering(policy: EvictionPolicy, window: number): void {
   const { interval, pressure } = policy.trigger;
-  if (!cache.host)
-    throw new KvCacheError(
-      "unsupported",
-      `Policy ${policy.name} renumbers positions, which this cache on a device cannot do.`,
-      { value: policy.transform?.name },
-    );
   if ((window > 0 || policy.scorer.createObserver) && (interval !== undefined || pressure))
     throw new KvCacheError(
       "invalid-plan",

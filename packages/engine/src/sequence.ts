@@ -179,12 +179,15 @@ export class Sequence implements Schedulable {
 
   /** The compression that is due before anything else is fed. */
   get due(): CompressionPhase | undefined {
-    const { policy } = this.plan;
-    if (!policy) return undefined;
     if (this.prefillOpen && this.cached >= this.compressAfter) return "prefill";
-    const { interval } = policy.trigger;
+    return this.tokensToCompression <= 0 ? "decode" : undefined;
+  }
+
+  /** Tokens of its answer that can be fed until a compression is due. */
+  get tokensToCompression(): number {
+    const { interval = Number.POSITIVE_INFINITY } = this.plan.policy?.trigger ?? {};
     const since = Math.max(this.promptLength, this.compressions.at(-1)?.tokens ?? 0);
-    return interval !== undefined && this.cached - since >= interval ? "decode" : undefined;
+    return since + interval - this.cached;
   }
 
   /**
@@ -212,6 +215,7 @@ export class Sequence implements Schedulable {
     const lastCompressed = this.compressions.at(-1)?.tokens ?? 0;
     this.prefillOpen = this.plan.policy?.trigger.prefill === true && lastCompressed < compressAfter;
     this.reserved = false;
+    this.reads = undefined;
     this.futileAt = -1;
     this.foreseen = undefined;
     this.#state = "waiting";
@@ -296,6 +300,7 @@ export class Sequence implements Schedulable {
     this.slot = undefined;
     this.swapped = swapped;
     this.reserved = false;
+    this.reads = undefined;
     if (swapped) {
       // It comes back into blocks of its own.
       if (this.sums === "shared") this.sums = "own";

@@ -1,18 +1,24 @@
-import { assert, KvCacheError } from "@kvcache/core";
+import { assert } from "@kvcache/core";
 import { createBlockSupply, type SupplyLimits } from "./block-supply.ts";
 import { type CapturedState, captureSequence } from "./captured-cache.ts";
 import type { Choice } from "./choice.ts";
 import type { ChunkPace } from "./chunk-pace.ts";
 import { createCompressionLifecycle } from "./compression-lifecycle.ts";
+import { deadlineExceeded } from "./deadline-exceeded.ts";
+import { deviceSteps, type Fed, forgetSurplus } from "./device-choice.ts";
 import type { Generation } from "./generation.ts";
 import type { FinishReason, KvUsage } from "./generation-event.ts";
+import type { PromptScores } from "./prompt-scores.ts";
 import type { PassResult } from "./runtime.ts";
 import { shareTokens } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StepTools } from "./step-tools.ts";
+import { createTurnstile } from "./turnstile.ts";
 import { yieldToHost } from "./yield-to-host.ts";
 
 export interface ServingLoopOptions extends SupplyLimits, Omit<StepTools, "whileBusy" | "fail"> {
+  /** Steps at most before tokens that a device chooses are looked at. */
+  readonly stepsPerSubmit: number;
   /** Ids of the sequences that forks create. */
   readonly nextId: () => number;
   /** What captured caches are bound to. */
@@ -40,14 +46,13 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
   const { cache, trace } = runtime;
   const { vocabSize } = runtime.model.graph;
   const slides = cache.layout.slidingWindow.some((window) => window !== undefined);
+  const { whileBusy, whenFree } = createTurnstile();
   const lifecycle = createCompressionLifecycle({ ...options, whileBusy, fail });
   const supply = createBlockSupply({ ...options, whileBusy, fail }, lifecycle, options);
   /** Tokens of a step whose logits are all wanted, so that these stay below 64 MiB. */
   const maxScoredTokens = Math.max(1, Math.floor(2 ** 24 / vocabSize));
   /** Choices that get their copy of a prompt's cache once it is compressed. */
   let forks: { readonly parent: Sequence; readonly child: Sequence }[] = [];
-  let deferred: (() => void)[] = [];
-  let busy = false;
   let stopped = false;
   let turning: Promise<void> | undefined;
 
@@ -71,19 +76,23 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
     roster.relieved = false;
     expire();
     await lifecycle.compressDue();
-    forkPrompts();
-    capture();
+    await forkPrompts();
+    await capture();
     await supply.makeRoom();
-    supply.admit();
+    await supply.admit();
     return forward();
   }
 
   /** Hands out the caches that are ready, and ends their requests. */
-  function capture(): void {
+  async function capture(): Promise<void> {
     for (const sequence of roster.running.filter(({ captured }) => captured))
       try {
-        const choice = sequence.choice!;
-        choice.generation.captured = captureSequence(cache, sequence, options.originOf(sequence));
+        const { choice } = sequence;
+        if (!choice) continue;
+        const origin = options.originOf(sequence);
+        const captured = await whileBusy(() => captureSequence(cache, sequence, origin));
+        if (sequence.choice !== choice) continue;
+        choice.generation.captured = captured;
         end(choice, "stop", roster.kvUsage(sequence), sequence);
         leave(sequence, "done");
       } catch (error) {
@@ -95,25 +104,7 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
   function expire(): void {
     const now = performance.now();
     for (const sequence of [...roster.running, ...roster.waiting])
-      if (sequence.deadline <= now)
-        fail(
-          sequence,
-          new KvCacheError("deadline-exceeded", "The request did not end within its time limit.", {
-            remedy: "Allow more time, ask for fewer tokens, or ask again when less is going on.",
-          }),
-        );
-  }
-
-  async function whileBusy<R>(work: () => Promise<R>): Promise<R> {
-    busy = true;
-    try {
-      return await work();
-    } finally {
-      busy = false;
-      const changes = deferred;
-      deferred = [];
-      for (const change of changes) change();
-    }
+      if (sequence.deadline <= now) fail(sequence, deadlineExceeded());
   }
 
   /** What those read next whose policies select it; they must have their tokens' queries recorded. */
@@ -131,7 +122,7 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
     const numDecoding = roster.running.filter(({ decoding }) => decoding).length;
     const budget = numDecoding + (pace?.promptTokens(numDecoding) ?? Number.POSITIVE_INFINITY);
     const counts = shareTokens(roster.running, Math.min(runtime.maxBatchTokens, budget));
-    const fed = [...roster.running].flatMap((sequence, i) => {
+    const taking = [...roster.running].flatMap((sequence, i) => {
       const { choice, decoding } = sequence;
       const scores = sequence.cached < sequence.promptLength ? choice?.promptScores : undefined;
       const count = Math.min(counts[i]!, scores ? maxScoredTokens : counts[i]!);
@@ -146,31 +137,46 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
       const feed = sequence.feed(count, scores ? "all" : isLast ? "last" : "none");
       return [{ sequence, choice, decoding, isLast, scores, feed }];
     });
+    // One that failed took those with it that answer the same request.
+    const fed = taking.filter(({ sequence, choice }) => sequence.choice === choice);
     if (fed.length === 0) return false;
 
     const began = performance.now();
-    let result: PassResult;
+    const limit = roster.waiting.length > 0 ? 1 : options.stepsPerSubmit;
+    const device = deviceSteps(runtime, fed, limit);
+    let result: PassResult | Int32Array;
     try {
-      result = await whileBusy(() => runtime.forward(fed.map(({ feed }) => feed)));
+      const forward = () => runtime.forward(fed.map(({ feed }) => feed));
+      result = await whileBusy<PassResult | Int32Array>(device?.run ?? forward);
     } catch (error) {
       // What the pass wrote is unknown, so nobody who took part can go on.
       for (const { sequence, choice } of fed) if (sequence.choice === choice) fail(sequence, error);
       return true;
     }
-    counters.steps++;
-    const milliseconds = performance.now() - began;
+    const { numSteps: steps = 1 } = device ?? {};
+    counters.steps += steps;
+    const milliseconds = (performance.now() - began) / steps;
     const decodeTokens = fed.filter(({ decoding }) => decoding).length;
     const numTokens = fed.reduce((total, { feed }) => total + feed.count, 0);
     const promptTokens = numTokens - decodeTokens;
     pace?.observe({ numDecoding: decodeTokens, promptTokens, milliseconds });
-    trace?.write({
-      type: "step",
-      sequences: fed.length,
-      prefillTokens: promptTokens,
-      decodeTokens,
-      milliseconds,
-    });
-    const { logits, failures } = result;
+    for (let i = 0; i < steps; i++)
+      trace?.write({
+        type: "step",
+        sequences: fed.length,
+        prefillTokens: promptTokens,
+        decodeTokens,
+        milliseconds,
+      });
+    if (result instanceof Int32Array) takeChosen(fed, result, steps);
+    else takeLogits(fed, result);
+    return true;
+  }
+
+  function takeLogits(
+    fed: readonly (Fed & { readonly scores: PromptScores | undefined })[],
+    { logits, failures }: PassResult,
+  ): void {
     let row = 0;
     for (const [i, { sequence, choice, isLast, scores, feed }] of fed.entries()) {
       const begin = row * vocabSize;
@@ -183,16 +189,32 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
         continue;
       }
       sequence.advance(feed.count);
-      observe(sequence);
+      shareAndRelease(sequence);
       scores?.take(feed.from, rows, vocabSize);
-      if (isLast && !choice.captures)
-        sample(sequence, choice, rows.subarray(rows.length - vocabSize));
+      if (!isLast || choice.captures) continue;
+      const last = rows.subarray(rows.length - vocabSize);
+      sample(sequence, choice, (one) => one.take(last));
     }
-    return true;
+  }
+
+  /** Tokens [numSteps, feeds that want one] of steps that ran one behind the other. */
+  function takeChosen(fed: readonly Fed[], chosen: Int32Array, numSteps: number): void {
+    const numChosen = chosen.length / numSteps;
+    let row = 0;
+    for (const { sequence, choice, isLast, feed } of fed) {
+      const column = isLast ? row++ : 0;
+      // Whoever ended has another choice, or none; so has whoever was aborted meanwhile.
+      for (let i = 0; i < numSteps && choice && sequence.choice === choice; i++) {
+        sequence.advance(i === 0 ? feed.count : 1);
+        shareAndRelease(sequence);
+        const tokenId = chosen[i * numChosen + column]!;
+        if (isLast) sample(sequence, choice, (one) => one.takeChosen(tokenId));
+      }
+    }
   }
 
   /** What others may use, and what no query sees any more. */
-  function observe(sequence: Sequence): void {
+  function shareAndRelease(sequence: Sequence): void {
     const { cached, promptLength, prefillOpen, compressAfter } = sequence;
     if (cached === promptLength || (prefillOpen && cached === compressAfter))
       prefixes.publish(sequence, false);
@@ -200,12 +222,17 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
   }
 
   /** Draws the next token of every choice that a sequence stands for. */
-  function sample(sequence: Sequence, choice: Choice, logits: Float32Array): void {
+  function sample(
+    sequence: Sequence,
+    choice: Choice,
+    take: (one: Choice) => FinishReason | undefined,
+  ): void {
     const choices = sequence.width > 1 ? choice.generation.choices : [choice];
     sequence.width = 1;
     try {
       const going = choices.filter((one) => {
-        const reason = one.take(logits);
+        const reason = take(one);
+        if (reason) forgetSurplus(cache, sequence);
         if (one.tokenIds.length > 0) counters.generatedTokens++;
         if (reason) end(one, reason, roster.kvUsage(sequence), sequence);
         return !reason;
@@ -228,7 +255,11 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
     }
   }
 
-  function forkPrompts(): void {
+  async function forkPrompts(): Promise<void> {
+    if (forks.length > 0) await whileBusy(forkAll);
+  }
+
+  async function forkAll(): Promise<void> {
     const pending = forks;
     forks = [];
     for (const { parent, child } of pending) {
@@ -236,7 +267,7 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
       child.prefillOpen = parent.prefillOpen;
       child.compressions.push(...parent.compressions.slice(child.compressions.length));
       try {
-        roster.fork(parent, child);
+        await roster.fork(parent, child);
       } catch (error) {
         fail(child, error);
       }
@@ -262,7 +293,7 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
 
   function sequencesOf(generation: Generation): Sequence[] {
     const forked = forks.map(({ child }) => child);
-    return [...roster.running, ...roster.waiting, ...forked].filter(
+    return [...roster.running, ...roster.waiting, ...roster.arriving, ...forked].filter(
       ({ choice }) => choice?.generation === generation,
     );
   }
@@ -292,16 +323,14 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
 
   return {
     start() {
-      if (!stopped) turning ??= turn();
+      // A turn that ends at once would be over before it is known.
+      if (!stopped && roster.waiting.length + roster.running.length > 0) turning ??= turn();
     },
     async stop() {
       stopped = true;
       await turning;
     },
-    whenFree(change) {
-      if (busy) deferred.push(change);
-      else change();
-    },
+    whenFree,
     cancel,
     reject,
   };

@@ -8,6 +8,7 @@ import {
   type EvictionPolicy,
   type HostCache,
   hostArray,
+  hostTensor,
   type KvBatch,
   type KvShape,
   type RopeScaling,
@@ -15,10 +16,13 @@ import {
   type StepInput,
   signalFlag,
   type Tensor,
+  type TokenDraws,
   type Trigger,
 } from "@kvcache/core";
 import {
   createHostEncoder,
+  drawSettings,
+  drawTokens,
   forEachRow,
   recordTopK,
   rowView,
@@ -49,6 +53,10 @@ export interface WorldOptions {
   readonly slidingWindow?: readonly (number | undefined)[];
   readonly rope?: RopeScaling;
   readonly maxPositions?: number;
+  /** Whether the backend chooses tokens itself where nobody asks for logits. */
+  readonly chooses?: boolean;
+  /** Whether the backend draws tokens itself where nobody asks for logits. */
+  readonly draws?: boolean;
   /** Called before every pass; may throw or wait. */
   readonly onForward?: (step: StepInput) => void | Promise<void>;
 }
@@ -59,6 +67,8 @@ export interface World extends Pick<EngineOptions, "model" | "backend"> {
   readonly passes: number[];
   /** Sizes of those that gave out values of the graph. */
   readonly tapped: number[];
+  /** Steps of each time that the backend chose tokens itself. */
+  readonly choices: number[];
   /** Asserts that nobody holds a block any more, prefixes aside. */
   numHeldBlocks(): number;
 }
@@ -76,6 +86,8 @@ export function createWorld(options: WorldOptions = {}): World {
   });
   const passes: number[] = [];
   const tapped: number[] = [];
+  const choices: number[] = [];
+  const dynamicRope = options.rope !== undefined;
   const backend: Backend = {
     name: "fake",
     description: "fake: hashes what the cache shows",
@@ -88,15 +100,44 @@ export function createWorld(options: WorldOptions = {}): World {
       "headOutputs",
       "replay",
       "blockBounds",
+      "outputWeight",
     ],
     attach: () => ({
       load: async (_graph, _weights, { taps: names = [] } = {}) => ({
+        ...(options.chooses && {
+          async choose(numSteps: number, stepAt: (index: number) => StepInput) {
+            const chosen: number[] = [];
+            let last: Int32Array = Int32Array.of();
+            for (let i = 0; i < numSteps; i++) {
+              const step = stepAt(i);
+              passes.push(step.tokenIds.length);
+              await options.onForward?.(step);
+              const given = i > 0 ? { ...step, tokenIds: last } : step;
+              last = likeliest(forward(cache.host, given, slidingWindow, dynamicRope));
+              chosen.push(...last);
+            }
+            choices.push(numSteps);
+            return Int32Array.from(chosen);
+          },
+        }),
+        ...(options.draws && {
+          async draw(step: StepInput, draws: TokenDraws) {
+            passes.push(step.tokenIds.length);
+            await options.onForward?.(step);
+            choices.push(1);
+            const logits = hostTensor(forward(cache.host, step, slidingWindow, dynamicRope));
+            const tokens = new Int32Array(step.logitIndices.length);
+            const settings = hostTensor(drawSettings(draws));
+            drawTokens.reference({ logits, settings, tokens: hostTensor(tokens) });
+            return tokens;
+          },
+        }),
         async forward(step, taps) {
           passes.push(step.tokenIds.length);
           await options.onForward?.(step);
           if (taps) tapped.push(step.tokenIds.length);
           for (const name of taps ? names : []) taps!.set(name, tapOf(name, step));
-          return forward(cache.host, step, slidingWindow, options.rope !== undefined);
+          return forward(cache.host, step, slidingWindow, dynamicRope);
         },
         dispose: async () => {},
       }),
@@ -112,12 +153,19 @@ export function createWorld(options: WorldOptions = {}): World {
     model: modelOf(slidingWindow, maxPositions, options.rope),
     passes,
     tapped,
+    choices,
     numHeldBlocks() {
       const { totalBlocks, freeBlocks, reclaimableBlocks } = cache.stats().arenas[0]!;
       return totalBlocks - freeBlocks - reclaimableBlocks;
     },
   };
 }
+
+const likeliest = (logits: Float32Array): Int32Array =>
+  Int32Array.from({ length: logits.length / VOCAB }, (_, row) => {
+    const own = logits.subarray(row * VOCAB, (row + 1) * VOCAB);
+    return own.indexOf(Math.max(...own));
+  });
 
 function modelOf(
   slidingWindow: readonly (number | undefined)[],
