@@ -61,6 +61,8 @@ function madeUpWeights(graph) {
   };
 }
 
+const middleOf = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+
 export async function measureDecoder(bench, quick, { batches, readBandwidth, log }) {
   const parsed = parseConfig(quick ? small : llama);
   const graph = buildGraph(resolveTies(parsed, () => true));
@@ -68,7 +70,8 @@ export async function measureDecoder(bench, quick, { batches, readBandwidth, log
   const { source, bytes: weightBytes } = madeUpWeights(graph);
   // A layer of 16 × 32,768 tokens is one byte more than one binding shows.
   const context = quick ? 256 : 32000;
-  const steps = quick ? 2 : 12;
+  const rounds = quick ? 1 : 8;
+  const stepsAtOnce = quick ? 2 : 8;
   const results = {};
   for (const batch of batches)
     for (const [name, tokens] of [
@@ -77,37 +80,68 @@ export async function measureDecoder(bench, quick, { batches, readBandwidth, log
     ]) {
       const label = `batch ${batch}, ${name}`;
       const lengths = new Array(batch).fill(tokens);
-      const { cache, device, sequences } = filledCache(bench, shape, lengths, { slack: 64 });
+      const { cache, device, sequences } = filledCache(bench, shape, lengths, { slack: 256 });
       const session = createWebGpuSession(device, bench.queue);
       const start = performance.now();
       const model = await session.load(graph, source, { weightFormat: "f16" });
       const loadSeconds = (performance.now() - start) / 1e3;
-      const milliseconds = [];
-      for (let i = 0; i < steps + 2; i++) {
+      let position = tokens;
+      /** A step of one token a sequence. */
+      const nextStep = () => {
         for (const sequence of sequences) cache.append(sequence, 1);
         const ints = (f) => Int32Array.from({ length: batch }, (_, k) => f(k));
-        const began = performance.now();
-        await model.forward({
+        const at = position++;
+        return {
           tokenIds: ints((k) => k),
-          positions: ints(() => tokens + i),
-          ropeLengths: ints(() => tokens + i + 1),
+          positions: ints(() => at),
+          ropeLengths: ints(() => at + 1),
           cuTokens: Int32Array.from({ length: batch + 1 }, (_, k) => k),
           sequences: ints((k) => sequences[k]),
           logitIndices: ints((k) => k),
           signalFlags: ints(() => 0),
           attentionBuffers: ints(() => 0),
-        });
-        if (i >= 2) milliseconds.push(performance.now() - began);
-      }
+        };
+      };
+      // Tokens are chosen on the device, some steps at a time, as greedy decoding does.
+      const chosen = async () => {
+        const began = performance.now();
+        await model.choose(stepsAtOnce, nextStep);
+        return (performance.now() - began) / stepsAtOnce;
+      };
+      /** All logits read back after each step; until the pass is submitted, the host is at work. */
+      const logitsStep = async () => {
+        const began = performance.now();
+        const pass = model.forward(nextStep());
+        const host = performance.now() - began;
+        await pass;
+        return { host, whole: performance.now() - began };
+      };
+      // The device was idle while weights arrived: its clocks must be up again.
+      for (let i = 0; i < rounds; i++) await chosen();
+      const milliseconds = [];
+      for (let i = 0; i < rounds; i++) milliseconds.push(await chosen());
+      const withLogits = [];
+      for (let i = 0; i < 2 * rounds; i++) withLogits.push(await logitsStep());
+      const host = middleOf(withLogits.map((step) => step.host));
+      const logitsRead = middleOf(withLogits.map((step) => step.whole));
       const kvBytes = batch * tokens * shape.numLayers * shape.numKvHeads * shape.headDim * 4;
       // Of the embedding only the rows of the step's tokens are read.
       const read = weightBytes - 2 * graph.vocabSize * graph.hiddenSize + kvBytes;
       const ideal = (1e3 * read) / readBandwidth;
-      const sorted = [...milliseconds].sort((a, b) => a - b);
-      const middle = sorted[sorted.length >> 1];
-      results[label] = { milliseconds, median: middle, ideal, ratio: middle / ideal, loadSeconds };
+      const middle = middleOf(milliseconds);
+      const ratio = middle / ideal;
+      results[label] = {
+        milliseconds,
+        median: middle,
+        ideal,
+        ratio,
+        host,
+        logitsRead,
+        loadSeconds,
+      };
       log(
-        `  ${label}: ${middle.toFixed(2)} ms a step, ${(middle / ideal).toFixed(2)} × its bytes' time`,
+        `  ${label}: ${middle.toFixed(2)} ms a step, ${ratio.toFixed(2)} × its bytes' time; ` +
+          `${host.toFixed(2)} ms on the host, ${logitsRead.toFixed(2)} ms with all logits read`,
       );
       await model.dispose();
       await session.dispose();

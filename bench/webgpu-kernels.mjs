@@ -142,7 +142,6 @@ export async function measureDecodeAttention(bench, quick, group) {
     step,
     scratch,
     maxBytes: bench.gpu.maxBindingBytes,
-    tier: bench.tier,
   };
   const dispatches = dispatchesOf(node, pass, out, [query, key, val]);
   const seconds = await bench.time(dispatches);
@@ -157,15 +156,20 @@ export async function measureDecodeAttention(bench, quick, group) {
   return { seconds, bytes, parts, meanLength: lengths.reduce((sum, n) => sum + n, 0) / count };
 }
 
-/** A matrix of 4096 × 14336 halves times few vectors; eight matrices, so that caches do not help. */
-export async function measureLinear(bench, quick, numTokens, dtype = "f16") {
-  const [outFeatures, inFeatures] = quick ? [256, 1024] : [4096, 14336];
+/**
+ * A matrix of 4096 × 14336 halves times few vectors; eight of them, so that caches do not help: one
+ * dispatch each, or, `stacked`, as one matrix of 8 × 4096 rows, which no dispatch begins or ends.
+ */
+export async function measureLinear(bench, quick, numTokens, { stacked = false } = {}) {
+  const [rows, inFeatures] = quick ? [256, 1024] : [4096, 14336];
   const copies = quick ? 1 : 8;
+  const numMatrices = stacked ? 1 : copies;
+  const outFeatures = stacked ? copies * rows : rows;
   const input = bench.room(numTokens * inFeatures);
   const out = bench.room(numTokens * outFeatures);
   bench.fill(input, "f32");
   const words = (outFeatures * inFeatures) / 2;
-  const weights = Array.from({ length: copies }, (_, i) => {
+  const weights = Array.from({ length: numMatrices }, (_, i) => {
     const memory = bench.room(words);
     bench.fill(memory, "f16", 0.01, i);
     return memory;
@@ -174,14 +178,14 @@ export async function measureLinear(bench, quick, numTokens, dtype = "f16") {
     linearWgsl({
       input,
       weight,
-      dtype,
+      dtype: "f16",
       firstRow: 0,
       numRows: outFeatures,
       out,
       numTokens,
       inFeatures,
       outFeatures,
-      tier: bench.tier,
+      subgroups: bench.tier !== "T0",
     }),
   );
   const seconds = await bench.time(dispatches);
@@ -189,8 +193,8 @@ export async function measureLinear(bench, quick, numTokens, dtype = "f16") {
   for (const memory of [input, out, ...weights]) bench.gpu.release(memory);
   return {
     seconds: seconds.map((s) => s / copies),
-    bytes: 4 * words,
-    flops: 2 * numTokens * outFeatures * inFeatures,
+    bytes: 2 * rows * inFeatures,
+    flops: 2 * numTokens * rows * inFeatures,
   };
 }
 

@@ -73,9 +73,11 @@ export default async function run({ log, quick = false, options = [] }) {
 
   let { copy, read } = await control("start");
   await section("linear", async () => {
-    const rate = note("linear f16 4096×14336, 1 token", await measureLinear(bench, quick, 1));
+    note("linear f16 4096×14336, 1 token", await measureLinear(bench, quick, 1));
+    const stacked = await measureLinear(bench, quick, 1, { stacked: true });
+    const rate = note("linear f16 4096×14336, 1 token, eight in one dispatch", stacked);
     bar("C4 gemv ÷ read", rate / read, rate / read >= 0.9, "≥ 0.90");
-    for (const tokens of [4, 16])
+    for (const tokens of [4, 8, 16])
       note(`linear f16 4096×14336, ${tokens} tokens`, await measureLinear(bench, quick, tokens));
     const many = await measureLinear(bench, quick, quick ? 64 : 1024);
     note("linear f16 4096×14336, 1024 tokens", many);

@@ -1,35 +1,31 @@
 import type { KvBatch, Tensor, WgslArena, WgslBatch, WgslRecorder } from "@kvcache/core";
-import { rowDispatch } from "./arena-rows.wgsl.ts";
+import { rowDispatch, slotDispatch } from "./arena-rows.wgsl.ts";
 import { threads } from "./wgsl-thread.ts";
 import { scanCode } from "./workgroup-scan.wgsl.ts";
 
-/**
+/*
  * Positions of a row are marked as bits; a token's place among them is the number of bits below its
  * own. That takes as many words as a sequence has positions, and no sorting.
  */
-const body = /* wgsl */ `
+
+/** A thread per slot. */
+const markCode = /* wgsl */ `
+  let position = side[slotOf(row, j)];
+  atomicOr(&marks[2u * (row.index * params.words + position / 32u)], 1u << (position % 32u));
+`;
+
+/** A workgroup per row. */
+const countCode = /* wgsl */ `
   let base = 2u * row.index * params.words;
-  for (var j = lane; j < row.length; j += ${threads}u) {
-    let position = side[slotOf(row, j)];
-    atomicOr(&marks[base + 2u * (position / 32u)], 1u << (position % 32u));
-  }
-  storageBarrier();
   let run = (params.words + ${threads - 1}u) / ${threads}u;
   let first = min(lane * run, params.words);
   let end = min(first + run, params.words);
   var total = 0u;
-  for (var w = first; w < end; w++) { total += countOneBits(atomicLoad(&marks[base + 2u * w])); }
+  for (var w = first; w < end; w++) { total += countOneBits(marks[base + 2u * w]); }
   var below = sumBefore(lane, total);
   for (var w = first; w < end; w++) {
-    atomicStore(&marks[base + 2u * w + 1u], below);
-    below += countOneBits(atomicLoad(&marks[base + 2u * w]));
-  }
-  storageBarrier();
-  for (var j = lane; j < row.length; j += ${threads}u) {
-    let position = side[slotOf(row, j)];
-    let at = base + 2u * (position / 32u);
-    let lower = atomicLoad(&marks[at]) & ((1u << (position % 32u)) - 1u);
-    order[row.begin + atomicLoad(&marks[at + 1u]) + countOneBits(lower)] = j;
+    marks[base + 2u * w + 1u] = below;
+    below += countOneBits(marks[base + 2u * w]);
   }
 `;
 
@@ -55,28 +51,6 @@ export function positionOrder(recorder: WgslRecorder, batch: KvBatch): PositionO
   };
 }
 
-export function recordPositionOrder(
-  recorder: WgslRecorder,
-  batch: WgslBatch,
-  arena: WgslArena,
-  { order, marks, words }: PositionOrder,
-): void {
-  recorder.dispatch(
-    rowDispatch(batch, arena, {
-      name: "position-order",
-      declarations: scanCode(threads),
-      body,
-      u32: { words },
-      side: "read",
-      reads: {},
-      writes: {
-        marks: { buffer: marks, type: "atomic<u32>" },
-        order: { buffer: order, type: "u32" },
-      },
-    }),
-  );
-}
-
 /** WGSL: `placeOf(row, position)`, how many tokens stand before a position; reads `marks`. */
 export const placeOfCode = /* wgsl */ `
 fn placeOf(row: Row, position: u32) -> u32 {
@@ -85,6 +59,51 @@ fn placeOf(row: Row, position: u32) -> u32 {
   return marks[at + 1u] + countOneBits(marks[at] & lower);
 }
 `;
+
+const orderCode = /* wgsl */ `
+  order[row.begin + placeOf(row, side[slotOf(row, j)])] = j;
+`;
+
+export function recordPositionOrder(
+  recorder: WgslRecorder,
+  batch: WgslBatch,
+  arena: WgslArena,
+  { order, marks, words }: PositionOrder,
+): void {
+  const u32 = { words };
+  recorder.dispatch(
+    slotDispatch(batch, arena, {
+      name: "position-order, marks",
+      body: markCode,
+      u32,
+      side: "read",
+      reads: {},
+      writes: { marks: { buffer: marks, type: "atomic<u32>" } },
+    }),
+  );
+  recorder.dispatch(
+    rowDispatch(batch, arena, {
+      name: "position-order, counts",
+      declarations: scanCode(threads),
+      body: countCode,
+      u32,
+      side: "none",
+      reads: {},
+      writes: { marks: { buffer: marks, type: "u32" } },
+    }),
+  );
+  recorder.dispatch(
+    slotDispatch(batch, arena, {
+      name: "position-order",
+      declarations: placeOfCode,
+      body: orderCode,
+      u32,
+      side: "read",
+      reads: { marks: { buffer: marks, type: "u32" } },
+      writes: { order: { buffer: order, type: "u32" } },
+    }),
+  );
+}
 
 /** WGSL: `slotAt(row, position)`, a slot of that row or −1; reads `order`, `marks`, `params.words`. */
 export const slotAtCode = /* wgsl */ `

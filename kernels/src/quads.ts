@@ -25,3 +25,10 @@ fn fromQuad(x: vec4f) -> vec2u { return vec2u(pack2x16float(x.xy), pack2x16float
 /** Text for each of 0 … count − 1: unrolls loops over registers. */
 export const unrolled = (count: number, text: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => text(i)).join("\n");
+
+/**
+ * WGSL: sum += dot(a, b), one product at a time: multiply-adds alone, where dot() and an addition
+ * make a fifth instruction.
+ */
+export const growing = (sum: string, a: string, b: string): string =>
+  [..."xyzw"].map((x) => `${sum} += ${a}.${x} * ${b}.${x};`).join(" ");

@@ -1,4 +1,4 @@
-import { unrolled } from "../../src/quads.ts";
+import { growing, unrolled } from "../../src/quads.ts";
 import { type WeightChunks, weightBlock } from "./weight-chunks.wgsl.ts";
 
 /** Tokens and features of a workgroup's tile; every thread makes 4 × 4 of them. */
@@ -73,7 +73,7 @@ fn main(
     workgroupBarrier();
     for (var d = 0u; d < ${depth}u; d++) {
       ${unrolled(4, (i) => `let a${i} = xs[(x + ${i * side}u) * ${depth}u + d]; let b${i} = ws[(w + ${i * side}u) * ${depth}u + d];`)}
-      ${cells((i, j) => `c${i}${j} += dot(a${i}, b${j});`)}
+      ${cells((i, j) => growing(`c${i}${j}`, `a${i}`, `b${j}`))}
     }
     workgroupBarrier();
   }

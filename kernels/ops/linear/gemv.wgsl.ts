@@ -1,4 +1,4 @@
-import { unrolled } from "../../src/quads.ts";
+import { growing, unrolled } from "../../src/quads.ts";
 import { type WeightChunks, weightBlock } from "./weight-chunks.wgsl.ts";
 
 export const gemvThreads = 128;
@@ -80,11 +80,19 @@ const write = (
   const each = (text: (n: number) => string) => unrolled(rows * width, text);
   const bySubgroup = subgroups && lanes === gemvThreads;
   const chunksPerBlock = weightBlock / (4 * quads);
-  const x = (t: number) => {
-    const quad = `c * ${quads}u + k`;
-    const load = `input[token${t} + ${quad}]`;
-    return ragged ? `select(vec4f(), ${load}, ${quad} < params.quads)` : load;
+  const quadTimes = (k: string) => {
+    const quad = `c * ${quads}u + ${k}`;
+    const x = (t: number) =>
+      ragged
+        ? `select(vec4f(), input[token${t} + ${quad}], ${quad} < params.quads)`
+        : `input[token${t} + ${quad}]`;
+    return /* wgsl */ `
+      ${unrolled(rows, (r) => `let q${r} = ${isInteger ? `(quadOf(w${r}, ${k}) - zero${r}) * scale${r}` : `quadOf(w${r}, ${k})`};`)}
+      ${unrolled(width, (t) => `let x${t} = ${x(t)};`)}
+      ${unrolled(rows, (r) => unrolled(width, (t) => growing(`sum${r * width + t}`, `q${r}`, `x${t}`)))}`;
   };
+  const scales = (r: number) =>
+    `let block${r} = (row${r} + c) / ${chunksPerBlock}u; let scale${r} = scaleAt(block${r}); let zero${r} = zeroAt(block${r});`;
   return /* wgsl */ `
 ${code}
 var<workgroup> partial: array<f32, ${rows * width * (bySubgroup ? 32 : gemvThreads)}>;
@@ -107,17 +115,8 @@ fn main(
     ${unrolled(rows, (r) => `let w${r}: ${type} = weight[row${r} + c];`)}
     ${
       isInteger
-        ? unrolled(
-            rows,
-            (r) =>
-              `let block${r} = (row${r} + c) / ${chunksPerBlock}u; let scale${r} = scaleAt(block${r}); let zero${r} = zeroAt(block${r});`,
-          )
-        : ""
-    }
-    for (var k = 0u; k < ${quads}u; k++) {
-      ${unrolled(rows, (r) => `let q${r} = ${isInteger ? `(quadOf(w${r}, k) - zero${r}) * scale${r}` : `quadOf(w${r}, k)`};`)}
-      ${unrolled(width, (t) => `let x${t} = ${x(t)};`)}
-      ${unrolled(rows, (r) => unrolled(width, (t) => `sum${r * width + t} += dot(q${r}, x${t});`))}
+        ? `${unrolled(rows, scales)} for (var k = 0u; k < ${quads}u; k++) { ${quadTimes("k")} }`
+        : unrolled(quads, (k) => `{ ${quadTimes(`${k}u`)} }`)
     }
   }
   ${bySubgroup ? sumsBySubgroups(rows * width, each) : sumsByBarriers(rows * width, lanes, each)}

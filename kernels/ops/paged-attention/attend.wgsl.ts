@@ -1,5 +1,5 @@
 import { groupSize, type WgslDispatch } from "@kvcache/core";
-import { unrolled } from "../../src/quads.ts";
+import { growing, unrolled } from "../../src/quads.ts";
 import {
   type DeviceAttention,
   logitCode,
@@ -68,6 +68,8 @@ const code = (params: DeviceAttention, shape: AttendShape): string => {
           { length: lanes },
           (_, x) => `parts[(${k} * ${lanes}u + ${x}u) * ${vectors}u + v]`,
         ).join(" + ");
+  const values = (k: string) =>
+    list(turns, (n) => `blocks[entries[half + ${k} + ${n * groups}u] + blockSize * ${count}u + c]`);
   return /* wgsl */ `
 ${chunks.code}
 ${rowCode(params)}
@@ -145,7 +147,7 @@ fn main(
         var loaded = array<${chunks.type}, ${loads}>(${list(loads, (n) => `blocks[at + d + ${n * lanes}u]`)});
         for (var n = 0u; n < ${loads}u; n++) {
           let quad = (lane % ${lanes}u + d + n * ${lanes}u) * ${quads}u;
-          ${unrolled(quads, (q) => `{ let x = quadOf(loaded[n], ${q}u); ${each((v) => `product${v} += dot(queries[${v}u * quads + quad + ${q}u], x);`)} }`)}
+          ${unrolled(quads, (q) => `{ let x = quadOf(loaded[n], ${q}u); ${each((v) => `{ let q = queries[${v}u * quads + quad + ${q}u]; ${growing(`product${v}`, "q", "x")} }`)} }`)}
         }
       }
       ${
@@ -157,6 +159,9 @@ fn main(
           : each((v) => `parts[(p * ${threads}u + lane) * ${vectors}u + ${v}u] = product${v};`)
       }
     }
+    // The first values are on their way while weights are made.
+    var coming = array<${chunks.type}, ${turns}>();
+    if (valueGroup < ${groups}u) { coming = array<${chunks.type}, ${turns}>(${values("valueGroup")}); }
     workgroupBarrier();
     var most = lowest;
     ${unrolled(
@@ -203,7 +208,9 @@ fn main(
     ${ofValue((v, q) => `sum${v}_${q} *= rescale[${v}];`)}
     if (valueGroup < ${groups}u) {
       for (var k = valueGroup; k < ${keys}u; k += ${turns * groups}u) {
-        var loaded = array<${chunks.type}, ${turns}>(${list(turns, (n) => `blocks[entries[half + k + ${n * groups}u] + blockSize * ${count}u + c]`)});
+        let loaded = coming;
+        let next = k + ${turns * groups}u;
+        if (next < ${keys}u) { coming = array<${chunks.type}, ${turns}>(${values("next")}); }
         for (var n = 0u; n < ${turns}u; n++) {
           let weightsAt = (k + n * ${groups}u) * ${vectors}u;
           ${each((v) => `let weight${v} = weights[weightsAt + ${v}u];`)}

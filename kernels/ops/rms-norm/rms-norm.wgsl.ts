@@ -1,8 +1,12 @@
 import type { WgslBuffer, WgslDispatch } from "@kvcache/core";
 
-const lanes = 64;
+/** Numbers of a row that a thread takes, four at a time where that divides the row. */
+const perThread = 16;
 
-const code = /* wgsl */ `
+/** A workgroup per row. */
+const write = (lanes: number, type: "f32" | "vec4f"): string => {
+  const sum = type === "f32" ? "x * x" : "dot(x, x)";
+  return /* wgsl */ `
 var<workgroup> partial: array<f32, ${lanes}>;
 
 @compute @workgroup_size(${lanes})
@@ -13,11 +17,11 @@ fn main(
 ) {
   let row = workgroupIndex(id, groups);
   if (row >= params.numRows) { return; }
-  let start = row * params.width;
+  let start = row * params.count;
   var squares = 0.0;
-  for (var i = lane; i < params.width; i += ${lanes}u) {
+  for (var i = lane; i < params.count; i += ${lanes}u) {
     let x = input[start + i];
-    squares += x * x;
+    squares += ${sum};
   }
   partial[lane] = squares;
   for (var step = ${lanes / 2}u; step > 0u; step /= 2u) {
@@ -26,11 +30,20 @@ fn main(
   }
   workgroupBarrier();
   let factor = inverseSqrt(partial[0] / f32(params.width) + params.epsilon);
-  for (var i = lane; i < params.width; i += ${lanes}u) {
+  for (var i = lane; i < params.count; i += ${lanes}u) {
     out[start + i] = input[start + i] * factor * (weight[i] + params.offset);
   }
 }
 `;
+};
+
+const codes = new Map<string, string>();
+
+function codeOf(lanes: number, type: "f32" | "vec4f"): string {
+  const key = `${lanes} ${type}`;
+  if (!codes.has(key)) codes.set(key, write(lanes, type));
+  return codes.get(key)!;
+}
 
 export interface RmsNormWgslParams {
   /** f32 [numRows, width]. */
@@ -46,15 +59,20 @@ export interface RmsNormWgslParams {
 }
 
 /** x / √(mean(x²) + ε) × (weight, plus 1 where `unitOffset`), row by row. */
-export const rmsNormWgsl = (params: RmsNormWgslParams): WgslDispatch => ({
-  name: "rms-norm",
-  code,
-  u32: { numRows: params.numRows, width: params.width },
-  f32: { epsilon: params.epsilon, offset: params.unitOffset ? 1 : 0 },
-  reads: {
-    input: { buffer: params.input, type: "f32" },
-    weight: { buffer: params.weight, type: "f32" },
-  },
-  writes: { out: { buffer: params.out, type: "f32" } },
-  workgroups: params.numRows,
-});
+export const rmsNormWgsl = (params: RmsNormWgslParams): WgslDispatch => {
+  const { numRows, width } = params;
+  const type = width % 4 === 0 ? "vec4f" : "f32";
+  const lanes = [32, 64, 128].find((count) => width <= count * perThread) ?? 256;
+  return {
+    name: "rms-norm",
+    code: codeOf(lanes, type),
+    u32: { numRows, width, count: type === "f32" ? width : width / 4 },
+    f32: { epsilon: params.epsilon, offset: params.unitOffset ? 1 : 0 },
+    reads: {
+      input: { buffer: params.input, type },
+      weight: { buffer: params.weight, type },
+    },
+    writes: { out: { buffer: params.out, type } },
+    workgroups: numRows,
+  };
+};

@@ -3,10 +3,23 @@ import type { Gpu } from "./gpu.ts";
 import { type GpuMemory, isGpuMemory, usage } from "./gpu-memory.ts";
 import { createPipelineCache, type Pipeline, uniformBytes } from "./pipelines.ts";
 
+/** A dispatch whose pipeline and bind group are found: running it again costs little. */
+export interface Command {
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  /** Its uniform numbers, as the device reads them. */
+  readonly numbers: Uint32Array;
+  readonly x: number;
+  readonly y: number;
+}
+
 /** Commands of a device in the order they are given; they travel in few, large submits. */
 export interface CommandQueue {
   /** All bindings must be memory of this device. */
   dispatch(dispatch: WgslDispatch): void;
+  /** What `run` needs for a dispatch, while its memory lives; undefined where it has no workgroups. */
+  prepare(dispatch: WgslDispatch): Command | undefined;
+  run(command: Command): void;
   copy(from: GpuMemory, offset: number, to: GpuMemory, at: number, bytes: number): void;
   /** Writes bytes after everything recorded so far. */
   write(memory: GpuMemory, byteOffset: number, data: ArrayBufferView): void;
@@ -38,7 +51,7 @@ export function createCommandQueue(gpu: Gpu): CommandQueue {
     size: maxPending * uniformBytes,
     usage: usage.uniform | usage.copyDst,
   });
-  const numbers = new DataView(new ArrayBuffer(maxPending * uniformBytes));
+  const numbers = new Uint32Array((maxPending * uniformBytes) / 4);
   let pending = 0;
   let dispatches = 0;
   let submits = 0;
@@ -66,22 +79,6 @@ export function createCommandQueue(gpu: Gpu): CommandQueue {
     return group;
   };
 
-  const setUniforms = ({ u32 = {}, i32 = {}, f32 = {} }: WgslDispatch) => {
-    let at = pending * uniformBytes;
-    for (const name in u32) {
-      numbers.setUint32(at, u32[name]!, true);
-      at += 4;
-    }
-    for (const name in i32) {
-      numbers.setInt32(at, i32[name]!, true);
-      at += 4;
-    }
-    for (const name in f32) {
-      numbers.setFloat32(at, f32[name]!, true);
-      at += 4;
-    }
-  };
-
   const endPass = () => {
     pass?.end();
     pass = undefined;
@@ -91,7 +88,7 @@ export function createCommandQueue(gpu: Gpu): CommandQueue {
     endPass();
     if (commands) {
       if (pending > 0)
-        device.queue.writeBuffer(uniforms, 0, numbers.buffer, 0, pending * uniformBytes);
+        device.queue.writeBuffer(uniforms, 0, numbers, 0, (pending * uniformBytes) / 4);
       device.queue.submit([commands.finish()]);
       submits++;
     }
@@ -105,25 +102,42 @@ export function createCommandQueue(gpu: Gpu): CommandQueue {
     device.queue.writeBuffer(memory.buffer, byteOffset, buffer as ArrayBuffer, start, byteLength);
   };
 
+  const prepare = (dispatch: WgslDispatch): Command | undefined => {
+    if (dispatch.workgroups === 0) return undefined;
+    const reads = memoriesOf(dispatch, dispatch.reads);
+    const writes = memoriesOf(dispatch, dispatch.writes);
+    if (writes.some((memory, i) => reads.includes(memory) || writes.indexOf(memory) !== i))
+      throw new KvCacheError("internal", `${dispatch.name} binds memory twice that it writes.`);
+    const found = pipelines.get(dispatch);
+    const x = Math.min(dispatch.workgroups, maxWorkgroups);
+    return {
+      pipeline: found.pipeline,
+      group: bindGroup(found, [...reads, ...writes]),
+      numbers: numbersOf(dispatch),
+      x,
+      y: Math.ceil(dispatch.workgroups / x),
+    };
+  };
+
+  const run = ({ pipeline, group, numbers: own, x, y }: Command) => {
+    if (pending === maxPending) flush();
+    numbers.set(own, (pending * uniformBytes) / 4);
+    commands ??= device.createCommandEncoder();
+    pass ??= commands.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group, [pending * uniformBytes]);
+    pass.dispatchWorkgroups(x, y);
+    pending++;
+    dispatches++;
+  };
+
   return {
     dispatch(dispatch) {
-      if (dispatch.workgroups === 0) return;
-      if (pending === maxPending) flush();
-      const reads = memoriesOf(dispatch, dispatch.reads);
-      const writes = memoriesOf(dispatch, dispatch.writes);
-      if (writes.some((memory, i) => reads.includes(memory) || writes.indexOf(memory) !== i))
-        throw new KvCacheError("internal", `${dispatch.name} binds memory twice that it writes.`);
-      const pipeline = pipelines.get(dispatch);
-      setUniforms(dispatch);
-      commands ??= device.createCommandEncoder();
-      pass ??= commands.beginComputePass();
-      pass.setPipeline(pipeline.pipeline);
-      pass.setBindGroup(0, bindGroup(pipeline, [...reads, ...writes]), [pending * uniformBytes]);
-      const x = Math.min(dispatch.workgroups, maxWorkgroups);
-      pass.dispatchWorkgroups(x, Math.ceil(dispatch.workgroups / x));
-      pending++;
-      dispatches++;
+      const command = prepare(dispatch);
+      if (command) run(command);
     },
+    prepare,
+    run,
     copy(from, offset, to, at, bytes) {
       endPass();
       commands ??= device.createCommandEncoder();
@@ -144,6 +158,15 @@ export function createCommandQueue(gpu: Gpu): CommandQueue {
     flush,
     counts: () => ({ dispatches, submits, pipelines: pipelines.size }),
   };
+}
+
+function numbersOf({ u32 = {}, i32 = {}, f32 = {} }: WgslDispatch): Uint32Array {
+  const whole = [...Object.values(u32), ...Object.values(i32)];
+  const floats = Object.values(f32);
+  const numbers = new Uint32Array(whole.length + floats.length);
+  numbers.set(whole);
+  new Float32Array(numbers.buffer).set(floats, whole.length);
+  return numbers;
 }
 
 function memoriesOf({ name }: WgslDispatch, bindings: WgslDispatch["reads"]): readonly GpuMemory[] {

@@ -34,6 +34,8 @@ export interface ReadPart {
   readonly bytes: number;
 }
 
+/** Larger memory for readbacks is given back at once. */
+const mostIdleBytes = 2 ** 24;
 const rounded = (bytes: number) => Math.max(16, Math.ceil(bytes / 16) * 16);
 
 /** Opens a device on an adapter with the adapter's own limits. */
@@ -63,6 +65,8 @@ function guard(device: GPUDevice, name: string, tier: Tier): Gpu {
   let bytesLive = 0;
   let nextId = 0;
   let disposed = false;
+  /** Memory that readbacks pass through, kept between them: making it takes longer than to fill it. */
+  let idleStaging: GPUBuffer | undefined;
   let failure: KvCacheError | undefined;
   device.lost.then(({ message, reason }) => {
     if (disposed) return;
@@ -88,6 +92,24 @@ function guard(device: GPUDevice, name: string, tier: Tier): Gpu {
     bytesLive -= memory.bytes;
     for (const listener of listeners) listener(memory);
     memory.buffer.destroy();
+  };
+
+  const takeStaging = (bytes: number): GPUBuffer => {
+    const idle = idleStaging;
+    idleStaging = undefined;
+    if (idle && idle.size >= bytes) return idle;
+    idle?.destroy();
+    return device.createBuffer({
+      label: "readback",
+      size: bytes,
+      usage: usage.mapRead | usage.copyDst,
+    });
+  };
+  const giveStaging = (staging: GPUBuffer) => {
+    staging.unmap();
+    const keeps = !disposed && staging.size <= mostIdleBytes && idleStaging === undefined;
+    if (keeps) idleStaging = staging;
+    else staging.destroy();
   };
 
   return {
@@ -133,11 +155,7 @@ function guard(device: GPUDevice, name: string, tier: Tier): Gpu {
       check();
       const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
       if (total === 0) return new Uint8Array(0);
-      const staging = device.createBuffer({
-        label: "readback",
-        size: rounded(total),
-        usage: usage.mapRead | usage.copyDst,
-      });
+      const staging = takeStaging(rounded(total));
       try {
         const commands = device.createCommandEncoder();
         let at = 0;
@@ -156,15 +174,19 @@ function guard(device: GPUDevice, name: string, tier: Tier): Gpu {
           });
         });
         check();
-        return new Uint8Array(staging.getMappedRange(0, rounded(total)).slice(0, total));
-      } finally {
+        const bytes = new Uint8Array(staging.getMappedRange(0, rounded(total)).slice(0, total));
+        giveStaging(staging);
+        return bytes;
+      } catch (error) {
         staging.destroy();
+        throw error;
       }
     },
     check,
     dispose() {
       disposed = true;
       for (const memory of live) release(memory);
+      idleStaging?.destroy();
       device.destroy();
     },
   };

@@ -127,13 +127,13 @@ export function dispatchesOf(
 }
 
 /** Workgroups that keep a large GPU busy, and keys that make a part of a row worth its overhead. */
-const busyWorkgroups = 2048;
+const busyWorkgroups = 4096;
 const fewestKeys = 256;
 /** Most bytes of partial results. */
 const partialBytes = 2 ** 26;
 
 /** Into how many parts of how many keys a step's rows are cut: as many for each part, if it can be. */
-function splitsOf(step: DeviceStep, bytes: number, maxBytes: number) {
+export function splitsOf(step: DeviceStep, bytes: number, maxBytes: number) {
   const { numTiles, numSequences, longestRow, keysPerLayer } = step;
   const most = Math.min(mostSplits, Math.floor(Math.min(partialBytes, maxBytes) / bytes));
   const keysRead = (keysPerLayer * numTiles) / Math.max(1, numSequences);

@@ -73,11 +73,28 @@ export function createDeviceCache(
   const { host } = inner;
   const tables = createDeviceTables(gpu, queue, host);
   const view = createHostView(gpu, queue, host, memory!);
+  const slides = layout.slidingWindow.some((window) => window !== undefined);
   const hostBatches = new WeakMap<KvBatch, KvBatch>();
 
   const cache: WebGpuCache = Object.freeze<WebGpuCache>({
     ...inner,
     host: undefined,
+    close(sequence) {
+      tables.changed(sequence);
+      inner.close(sequence);
+    },
+    truncate(sequence, ...rest) {
+      tables.changed(sequence);
+      inner.truncate(sequence, ...rest);
+    },
+    releaseOutOfWindow(sequence) {
+      if (slides) tables.changed(sequence);
+      inner.releaseOutOfWindow(sequence);
+    },
+    unshare(sequence) {
+      tables.changed(sequence);
+      inner.unshare(sequence);
+    },
     batch(sequences, batchOptions) {
       const hostBatch = inner.batch(sequences, batchOptions);
       const batch: KvBatch = Object.freeze({ ...hostBatch, host: undefined });
@@ -91,6 +108,7 @@ export function createDeviceCache(
           remedy: "Compact a batch that this cache's batch() made.",
         });
       const kept = await readKeep(encoder, keep);
+      for (const sequence of batch.sequences) tables.changed(sequence);
       await inner.compact(createHostEncoder(), hostBatch, kept, compactOptions);
       queue.flush();
       gpu.check();

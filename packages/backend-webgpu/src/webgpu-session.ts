@@ -9,13 +9,14 @@ import {
   type WeightSource,
 } from "@kvcache/core";
 import { likeliestPartWords, likeliestWgsl } from "@kvcache/kernels";
-import type { CommandQueue } from "./command-queue.ts";
+import type { Command, CommandQueue } from "./command-queue.ts";
 import { createDeviceEncoder, type DeviceEncoder } from "./device-encoder.ts";
 import { writeStep } from "./device-step.ts";
 import { loadDeviceWeights } from "./device-weights.ts";
 import type { GpuMemory } from "./gpu-memory.ts";
 import { dispatchesOf, type Pass, type Value } from "./record-node.ts";
 import { createScratch } from "./scratch.ts";
+import { createStepPlans } from "./step-plans.ts";
 import { planValues, type ValueSlot } from "./value-slots.ts";
 import type { DeviceCache } from "./webgpu-cache.ts";
 
@@ -50,31 +51,35 @@ export function createWebGpuSession(device: DeviceCache, queue: CommandQueue): B
       loadDeviceWeights(gpu, queue, graph, source, options),
     );
     const scratch = createScratch(gpu, queue);
+    const { maxBindingBytes: maxBytes } = gpu;
+    const { numQueryHeads, headDim } = graph.shape;
+    const plans = createStepPlans(scratch, maxBytes, numQueryHeads * headDim * 4);
     let unloaded = false;
 
     /** Records a pass; `tokens`, where given, take the place of its token ids. */
     const record = (input: StepInput, tokens?: { memory: GpuMemory; at: number }) => {
       releaseEncoders();
-      device.tables.sync(input.sequences);
       const step = writeStep(graph, device.host, input, scratch, queue);
+      device.tables.sync(input.sequences);
       if (tokens) {
         const bytes = step.numTokens * 4;
         const { tokenIds } = step.sections;
         queue.copy(tokens.memory, tokens.at * 4, step.memory, tokenIds * 4, bytes);
       }
-      const { maxBindingBytes: maxBytes } = gpu;
-      const shared: Pass = { graph, weights, device, step, scratch, maxBytes };
       const place = (slot: ValueSlot): Value => {
         const numRows = slot.gathered ? step.numLogits : step.numTokens;
         const words = plan.slotWidths[slot.slot]! * numRows;
         return { ...slot, memory: scratch.get(`values ${slot.slot}`, "f32", words), numRows };
       };
-      graph.nodes.forEach((node, index) => {
-        const { out, inputs } = plan.nodes[index]!;
-        const values = inputs.map(place);
-        for (const dispatch of dispatchesOf(node, shared, place(out), values))
-          queue.dispatch(dispatch);
-      });
+      const prepare = (): Command[] => {
+        const shared: Pass = { graph, weights, device, step, scratch, maxBytes };
+        return graph.nodes.flatMap((node, index) => {
+          const { out, inputs } = plan.nodes[index]!;
+          const dispatches = dispatchesOf(node, shared, place(out), inputs.map(place));
+          return dispatches.flatMap((dispatch) => queue.prepare(dispatch) ?? []);
+        });
+      };
+      for (const command of plans.of(step, prepare)) queue.run(command);
       return (name: string) => place(plan.final.get(name)!);
     };
 
