@@ -72,7 +72,12 @@ export interface Assembled {
   readonly cache: CacheManager;
   readonly engine: Engine;
   /** Most bytes of what is cached beside running sequences. */
-  readonly limits: { readonly prefixBytes: number; readonly swapBytes: number };
+  readonly limits: {
+    readonly prefixBytes: number;
+    readonly swapBytes: number;
+    /** Sequences that run at once. */
+    readonly sequences: number;
+  };
   close(): Promise<void>;
 }
 
@@ -113,12 +118,13 @@ export async function assemble(options: AssembleOptions): Promise<Assembled> {
   const { parts, close } = await openParts(options);
   const { model, backend, cache } = parts;
   const { swap = createMemorySwap(2 ** 30) } = options;
+  const maxSequences = Math.min(options.maxSequences, DEFAULT_BATCH_TOKENS);
   const engine = await createEngine({
     ...parts,
     swap,
     ...(options.trace ? { trace: options.trace } : {}),
     prefixTier: options.prefixTier?.(cache),
-    scheduler: { maxSequences: Math.min(options.maxSequences, DEFAULT_BATCH_TOKENS) },
+    scheduler: { maxSequences },
   });
   return {
     model,
@@ -128,6 +134,7 @@ export async function assemble(options: AssembleOptions): Promise<Assembled> {
     limits: {
       prefixBytes: options.prefixMemory ?? cache.stats().capacityBytes,
       swapBytes: swap.maxBytes,
+      sequences: maxSequences,
     },
     async close() {
       await engine.dispose();

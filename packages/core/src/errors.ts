@@ -6,6 +6,7 @@
  * - `unsupported`           something real that this build, backend or model cannot do
  * - `missing-signal`        a policy needs a signal that the backend or the moment cannot give
  * - `out-of-blocks`         the pool has too few free blocks
+ * - `cache-size-exceeded`   a sequence that the pool cannot hold, even with nobody beside it
  * - `out-of-memory`         memory that the platform refused
  * - `context-length-exceeded` a prompt plus its new tokens is longer than the model allows
  * - `invalid-model`         a model folder that is incomplete or malformed
@@ -23,6 +24,7 @@ export type KvCacheErrorCode =
   | "unsupported"
   | "missing-signal"
   | "out-of-blocks"
+  | "cache-size-exceeded"
   | "out-of-memory"
   | "context-length-exceeded"
   | "invalid-model"

@@ -158,6 +158,24 @@ describe("swapping", () => {
   });
 });
 
+describe("whoever finds no room, alone,", () => {
+  it("hears whether others hold it or the cache is too small", async () => {
+    const { engine } = await setUp({ numBlocks: 40, swap: createMemorySwap(100) });
+    const session = engine.openSession();
+    const plan = testPlan(18);
+    await engine.generate({ prompt: promptOf(1, 30), maxTokens: 2, plan, session }).result;
+    expect(engine.stats().idle).toBe(1);
+    const ask = (length: number, maxTokens: number) =>
+      engine.generate({ prompt: promptOf(2, length), maxTokens }).result;
+    // 40 blocks of 4 tokens for 4 rows: 40 tokens, of which the session keeps 20.
+    await expect(ask(30, 4)).rejects.toMatchObject({ code: "out-of-blocks" });
+    await expect(ask(30, 30)).rejects.toMatchObject({ code: "out-of-blocks" });
+    session.close();
+    expect((await ask(30, 4)).finishReason).toBe("length");
+    await expect(ask(30, 30)).rejects.toMatchObject({ code: "cache-size-exceeded" });
+  });
+});
+
 describe("time limits and aborts", () => {
   it("end what runs and what waits, and free its blocks at once", async () => {
     const { engine, world } = await setUp({ scheduler: { maxSequences: 1 } });

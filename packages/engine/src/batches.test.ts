@@ -145,7 +145,9 @@ describe("batches", () => {
           });
           for (const outcome of await Promise.allSettled(outcomes))
             if (outcome.status === "rejected")
-              expect(["out-of-blocks", "context-length-exceeded"]).toContain(outcome.reason.code);
+              expect(["out-of-blocks", "cache-size-exceeded", "context-length-exceeded"]).toContain(
+                outcome.reason.code,
+              );
           const { waiting, running } = engine.stats();
           expect({ waiting, running }).toEqual({ waiting: 0, running: 0 });
           await engine.dispose();

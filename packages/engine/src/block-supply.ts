@@ -1,6 +1,7 @@
+import type { KvCacheError } from "@kvcache/core";
 import type { CompressionLifecycle } from "./compression-lifecycle.ts";
 import type { Foresight } from "./foresight.ts";
-import { isOutOfBlocks, tooLargeForCache } from "./out-of-blocks.ts";
+import { isOutOfBlocks, outOfBlocks, shortOfBlocks } from "./out-of-blocks.ts";
 import { firstShort, fits } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StepTools } from "./step-tools.ts";
@@ -111,6 +112,20 @@ export function createBlockSupply(
     return roster.numSlots + unforked + taken <= cache.maxSequences;
   }
 
+  /** Blocks that a waiting sequence takes where it can share none. */
+  const blocksUnshared = (head: Sequence): readonly number[] =>
+    head.slot === undefined && !head.swapped
+      ? account.forTokens(head.goal)
+      : roster.blocksToAdmit(head);
+
+  /** Why a sequence cannot get `more` blocks: there are none now, or never. */
+  function shortage(sequence: Sequence, more: readonly number[]): KvCacheError {
+    const { slot } = sequence;
+    const held = slot === undefined ? [] : account.forLengths(cache.sequenceStats(slot).lengths);
+    const wanted = more.map((blocks, arena) => blocks + (held[arena] ?? 0));
+    return shortOfBlocks(sequence, wanted, account.totals);
+  }
+
   /** Gives a sequence blocks of its own, which others make room for like for anything else. */
   async function own(sequence: Sequence): Promise<void> {
     while (roster.running.includes(sequence))
@@ -129,7 +144,7 @@ export function createBlockSupply(
         if ((await reclaimIdle()) || (await lifecycle.squeeze())) continue;
         // Alone, a sequence must find its blocks or fail.
         if (roster.running.length > 1 && (await takeBack(roster.running))) continue;
-        if (roster.running.includes(short)) fail(short, tooLargeForCache(short, account.totals));
+        if (roster.running.includes(short)) fail(short, shortage(short, needsOf(short)));
       }
       for (const sequence of [...roster.running]) if (sequence.mustOwnBlocks) await own(sequence);
       for (const sequence of [...roster.running]) {
@@ -158,7 +173,7 @@ export function createBlockSupply(
         }
         try {
           if (!hasSlots(head) || !fits(roster.blocksToAdmit(head), spare()))
-            throw tooLargeForCache(head, account.totals);
+            throw outOfBlocks(head);
           if (lower.length === 0 && !hasFuture(head)) {
             if (await reclaimIdle(head)) continue;
             return;
@@ -169,7 +184,7 @@ export function createBlockSupply(
           // Alone, it may have to give up what it kept of its last turn.
           else if (!(await takeBack(lower, running.length > 0 ? head : undefined))) {
             if (running.length > 0) return;
-            fail(head, error);
+            fail(head, shortage(head, blocksUnshared(head)));
           }
         }
       }

@@ -132,7 +132,7 @@ describe("refusing", () => {
   it("fails a sequence that outgrows the cache, and nobody else", async () => {
     const { engine, world } = await setUp({ numBlocks: 40 });
     const big = engine.generate({ prompt: promptOf(1, 30), maxTokens: 30 });
-    await expect(big.result).rejects.toMatchObject({ code: "out-of-blocks" });
+    await expect(big.result).rejects.toMatchObject({ code: "cache-size-exceeded" });
     const small = await engine.generate({ prompt: promptOf(1, 9), maxTokens: 3 }).result;
     expect(small.finishReason).toBe("length");
     expect(world.numHeldBlocks()).toBe(0);

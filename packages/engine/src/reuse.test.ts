@@ -1,4 +1,4 @@
-import { defineKernel, type EvictionPolicy, type KvBatch } from "@kvcache/core";
+import { defineKernel, type EvictionPolicy, type KvBatch, KvCacheError } from "@kvcache/core";
 import { forEachRow, slotOf } from "@kvcache/kernels";
 import { afterEach, describe, expect, it } from "vitest";
 import { createEngine } from "./engine.ts";
@@ -192,6 +192,27 @@ describe("choices", () => {
     const { choices } = await bench.engine.generate({ ...request, n: 3 }).result;
     for (const { index, tokenIds } of choices)
       expect([...tokenIds]).toEqual(await fresh({ ...request, sampling: { seed: 5 + index } }));
+  });
+
+  it("end together with the first that cannot fork", async () => {
+    const world = createWorld();
+    let forks = 0;
+    const fork = () => {
+      forks++;
+      throw new KvCacheError("out-of-blocks", "There is no room for a copy.");
+    };
+    const engine = await createEngine({ ...world, cache: { ...world.cache, fork } });
+    const { result } = engine.generate({ prompt: promptOf(1, 30), maxTokens: 10, n: 4 });
+    await expect(result).rejects.toMatchObject({ code: "out-of-blocks" });
+    expect(forks).toBe(1);
+    const { running, waiting, finished } = engine.stats();
+    expect({ running, waiting, errors: finished.error }).toEqual({
+      running: 0,
+      waiting: 0,
+      errors: 1,
+    });
+    await engine.dispose();
+    expect(world.numHeldBlocks()).toBe(0);
   });
 
   it("wait their turn where the cache has no room for all", async () => {

@@ -260,14 +260,15 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
   }
 
   async function forkAll(): Promise<void> {
-    const pending = forks;
-    forks = [];
-    for (const { parent, child } of pending) {
+    // Each stays on the list until it has its copy: whoever fails takes its siblings with it.
+    for (let next = forks[0]; next; next = forks[0]) {
+      const { parent, child } = next;
       // What happened to the prompt's cache meanwhile happened to the child's.
       child.prefillOpen = parent.prefillOpen;
       child.compressions.push(...parent.compressions.slice(child.compressions.length));
       try {
         await roster.fork(parent, child);
+        forks.shift();
       } catch (error) {
         fail(child, error);
       }

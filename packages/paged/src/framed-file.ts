@@ -5,7 +5,7 @@ import { crc32 } from "./crc32.ts";
  * The frame of every file of this package, little-endian: 4 bytes magic, u32 version, u32 CRC-32 of
  * all that follows, u32 bytes of the header, header (JSON, UTF-8), payload.
  */
-const frameBytes = 16;
+export const frameBytes = 16;
 
 export interface FrameKind {
   /** Four ASCII characters. */
@@ -46,24 +46,35 @@ export const malformed = ({ what }: FrameKind, message: string, value?: unknown)
     remedy: "Make the file again.",
   });
 
-/** Opens a frame. Throws `invalid-file` unless magic, version and checksum are right. */
-export function openFrame(
-  kind: FrameKind,
-  bytes: Uint8Array,
-): { readonly header: unknown; readonly payload: Uint8Array } {
+/** Where a frame's payload begins. Throws `invalid-file` unless magic and version are right. */
+export function payloadStart(kind: FrameKind, bytes: Uint8Array): number {
   if (bytes.length < frameBytes || textOf(bytes.subarray(0, 4)) !== kind.magic)
     throw malformed(kind, `it does not begin with ${kind.magic}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = view.getUint32(4, true);
   if (version !== kind.version)
     throw malformed(kind, `its version is ${version}, this library reads ${kind.version}`, version);
-  if (crc32(bytes.subarray(12)) !== view.getUint32(8, true))
+  return frameBytes + view.getUint32(12, true);
+}
+
+/** Opens a frame. Throws `invalid-file` unless magic, version and checksum are right. */
+export function openFrame(
+  kind: FrameKind,
+  bytes: Uint8Array,
+): { readonly header: unknown; readonly payload: Uint8Array } {
+  const start = payloadStart(kind, bytes);
+  const checksum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(8, true);
+  if (crc32(bytes.subarray(12)) !== checksum)
     throw malformed(kind, "its checksum does not match its bytes");
-  const start = frameBytes + view.getUint32(12, true);
+  return { header: frameHeader(kind, bytes, start), payload: bytes.subarray(start) };
+}
+
+/** The header of a frame of which at least the bytes up to `start` are there; nothing is checked. */
+export function frameHeader(kind: FrameKind, bytes: Uint8Array, start: number): unknown {
   if (start > bytes.length) throw malformed(kind, "its header is longer than the file");
   const text = new TextDecoder().decode(bytes.slice(frameBytes, start));
   try {
-    return { header: JSON.parse(text), payload: bytes.subarray(start) };
+    return JSON.parse(text);
   } catch (cause) {
     throw malformed(kind, `its header is no JSON (${String(cause)})`);
   }

@@ -4,4 +4,9 @@ export { type RowEntries, readRow, writeEntries } from "./entries.ts";
 export { createFileSwap, type FileSwapOptions } from "./file-swap.ts";
 export { type MoveKernel, type MoveParams, moveSlots } from "./move-slots.ts";
 export { createPagedCache, type PagedCache, type PagedCacheOptions } from "./paged-cache.ts";
-export { readSnapshot, type SnapshotMeta, writeSnapshot } from "./snapshot-file.ts";
+export {
+  readSnapshot,
+  readSnapshotMeta,
+  type SnapshotMeta,
+  writeSnapshot,
+} from "./snapshot-file.ts";

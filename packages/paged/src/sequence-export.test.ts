@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 as zlibCrc32 } from "node:zlib";
@@ -8,7 +8,7 @@ import { codeOf, compactTo } from "./__fixtures__/small-cache.ts";
 import { crc32 } from "./crc32.ts";
 import { readRow, writeEntries } from "./entries.ts";
 import { createPagedCache, type PagedCacheOptions } from "./paged-cache.ts";
-import { readSnapshot, writeSnapshot } from "./snapshot-file.ts";
+import { readSnapshot, readSnapshotMeta, writeSnapshot } from "./snapshot-file.ts";
 
 const shape = { numLayers: 2, numQueryHeads: 2, numKvHeads: 1, headDim: 3 };
 const cacheOf = (options: Partial<PagedCacheOptions> = {}, dtype: "f32" | "f16" = "f16") =>
@@ -113,6 +113,20 @@ test("snapshot files are written whole and refuse damage", async () => {
     expect(read.meta).toEqual({ model: "tiny", tokens: [1, 2] });
     expect([...read.bytes]).toEqual([...bytes]);
     cacheOf().importSequence(read.bytes);
+
+    // The header is all that is read for it: nobody misses the rest of the file.
+    const whole = await readFile(path);
+    const headerOf = async (size: number) => {
+      await writeFile(path, whole.subarray(0, size));
+      return readSnapshotMeta(path);
+    };
+    expect(await headerOf(whole.length)).toEqual({ meta: read.meta, fileBytes: whole.length });
+    const header = whole.length - bytes.length;
+    expect(await headerOf(header)).toEqual({ meta: read.meta, fileBytes: header });
+    for (const size of [0, 15, header - 1])
+      await expect(headerOf(size)).rejects.toMatchObject({ code: "invalid-file" });
+    const none = readSnapshotMeta(join(folder, "none"));
+    await expect(none).rejects.toMatchObject({ code: "not-found" });
 
     await writeFile(path, bytes);
     await expect(readSnapshot(path)).rejects.toMatchObject({ code: "invalid-file" });

@@ -1,5 +1,13 @@
+import type { FileHandle } from "node:fs/promises";
 import { KvCacheError } from "@kvcache/core";
-import { createFrame, type FrameKind, openFrame } from "./framed-file.ts";
+import {
+  createFrame,
+  type FrameKind,
+  frameBytes,
+  frameHeader,
+  openFrame,
+  payloadStart,
+} from "./framed-file.ts";
 
 const kind: FrameKind = { magic: "KVSN", version: 1, what: "snapshot file" };
 
@@ -46,15 +54,50 @@ async function syncFolder(path: string): Promise<void> {
   await folder?.sync().finally(() => folder.close());
 }
 
+const notFound = (path: string) => (cause: NodeJS.ErrnoException) => {
+  if (cause.code !== "ENOENT") throw cause;
+  throw new KvCacheError("not-found", `There is no snapshot at ${path}.`, { value: path, cause });
+};
+
 /** Reads a snapshot. Throws `not-found`, or `invalid-file` when it is damaged. */
 export async function readSnapshot(
   path: string,
 ): Promise<{ readonly bytes: Uint8Array; readonly meta: SnapshotMeta }> {
   const { readFile } = await fileSystem();
-  const file = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code !== "ENOENT") throw cause;
-    throw new KvCacheError("not-found", `There is no snapshot at ${path}.`, { value: path, cause });
-  });
+  const file = await readFile(path).catch(notFound(path));
   const { header, payload } = openFrame(kind, file);
   return { bytes: payload, meta: header as SnapshotMeta };
+}
+
+/**
+ * What a snapshot says about itself, and the size of its file, without reading the rest. The
+ * checksum is not checked: `readSnapshot` does that. Throws `not-found`, or `invalid-file` where
+ * this is no snapshot.
+ */
+export async function readSnapshotMeta(
+  path: string,
+): Promise<{ readonly meta: SnapshotMeta; readonly fileBytes: number }> {
+  const { open } = await fileSystem();
+  const file = await open(path, "r").catch(notFound(path));
+  try {
+    const { size } = await file.stat();
+    const first = Math.min(size, frameBytes);
+    const start = payloadStart(kind, await readStart(file, first));
+    const header = frameHeader(kind, await readStart(file, Math.min(size, start)), start);
+    return { meta: header as SnapshotMeta, fileBytes: size };
+  } finally {
+    await file.close();
+  }
+}
+
+/** The first bytes of a file, fewer where it ends before. */
+async function readStart(file: FileHandle, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let read = 0;
+  while (read < length) {
+    const { bytesRead } = await file.read(bytes, read, length - read, read);
+    if (bytesRead === 0) break;
+    read += bytesRead;
+  }
+  return bytes.subarray(0, read);
 }

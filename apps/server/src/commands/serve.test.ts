@@ -1,6 +1,7 @@
 import { createServer } from "node:net";
 import { Command } from "commander";
 import { expect, it } from "vitest";
+import { assemble } from "../assemble.ts";
 import { registerServe } from "./serve.ts";
 
 async function freePort(): Promise<number> {
@@ -10,6 +11,31 @@ async function freePort(): Promise<number> {
   await new Promise((resolve) => probe.close(resolve));
   return port;
 }
+
+it("stops without a word of being ready when it is told to while models are loading", async () => {
+  const port = await freePort();
+  let opened = 0;
+  let closed = 0;
+  const program = new Command();
+  registerServe(program, async (options) => {
+    opened++;
+    const run = await assemble(options);
+    process.emit("SIGTERM");
+    return {
+      ...run,
+      async close() {
+        closed++;
+        await run.close();
+      },
+    };
+  });
+  const models = ["a", "b"].map((name) => ({ name, model: "tiny" }));
+  const config = JSON.stringify({ models });
+  const options = ["--port", `${port}`, "--log-level", "silent", "--config", config];
+  await program.parseAsync(["serve", ...options, "--threads", "2"], { from: "user" });
+  expect({ opened, closed, status: process.exitCode }).toEqual({ opened: 1, closed: 1, status: 0 });
+  process.exitCode = undefined;
+});
 
 it("serves from the command line until SIGTERM, with every policy by name", async () => {
   const port = await freePort();

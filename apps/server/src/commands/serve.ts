@@ -73,7 +73,7 @@ function servedPlans(names: string | undefined, defaultPlan: CachePlan): readonl
   return [defaultPlan, ...plans];
 }
 
-async function serve(options: Options): Promise<void> {
+async function serve(options: Options, open: typeof assemble): Promise<void> {
   const { keys, settings } = fromCommandLine(() => {
     const given = readKeys(options.apiKey ?? [], options.apiKeyFile);
     checkExposure(options.host, given.length, options.allowUnauthenticated ?? false);
@@ -88,14 +88,14 @@ async function serve(options: Options): Promise<void> {
   const snapshots =
     options.snapshots === undefined
       ? undefined
-      : await openSnapshotStore(
-          {
-            folder: options.snapshots,
-            maxBytes: parseBytes(options.snapshotBytes),
-            maxAge: options.snapshotTtl,
-          },
-          (file) => void damaged.push(file),
-        );
+      : await openSnapshotStore({
+          folder: options.snapshots,
+          maxBytes: parseBytes(options.snapshotBytes),
+          maxAge: options.snapshotTtl,
+          onDamaged: (file) => void damaged.push(file),
+          onLeft: (file, err) =>
+            app.log.warn({ file, err }, "an old snapshot could not be removed"),
+        });
   const app = await createHttpServer({
     fleet,
     metrics,
@@ -111,36 +111,53 @@ async function serve(options: Options): Promise<void> {
   });
   if (damaged.length > 0) app.log.warn({ files: damaged }, "snapshots are damaged and not served");
   const sharing = await openSharing(options, app.log);
+  let loading: Promise<void> = Promise.resolve();
   const shutdown = onSignals(async (signal) => {
     app.log.info({ signal, timeoutSeconds: options.shutdownTimeout }, "draining");
     const aborted = await fleet.drain(options.shutdownTimeout * 1000);
     await app.close();
-    await sharing.finish();
-    for (const { run } of fleet.models) await run.close();
-    await sharing.close();
+    // What is loading cannot be stopped: it is closed with the others once it is there.
+    await loading.catch((err) => app.log.warn({ err }, "a model could not be loaded"));
+    await end();
     app.log.info({ aborted }, "stopped");
     return aborted > 0 ? 3 : 0;
   });
   try {
     // Listens at once: probes see "loading" rather than nothing.
     await app.listen({ host: options.host, port: options.port }).catch(cannotListen);
-    for (const model of settings) await load(model);
+    loading = loadAll();
+    await loading;
   } catch (error) {
-    await app.close();
-    await sharing.close();
-    throw error;
+    // Whoever was told to stop has nothing to fail at.
+    if (fleet.phase !== "draining") {
+      await app.close();
+      await end();
+      throw error;
+    }
   }
   fleet.ready();
-  app.log.info(
-    {
-      inspector: inspect,
-      keys: keys.length,
-      cors: options.corsOrigins ?? [],
-      ...sharing.about(),
-    },
-    "ready",
-  );
+  if (fleet.phase === "ready")
+    app.log.info(
+      {
+        inspector: inspect,
+        keys: keys.length,
+        cors: options.corsOrigins ?? [],
+        ...sharing.about(),
+      },
+      "ready",
+    );
   await shutdown;
+
+  async function loadAll(): Promise<void> {
+    for (const model of settings) if (fleet.phase === "loading") await load(model);
+  }
+
+  /** Closes what was loaded and what it shared. */
+  async function end(): Promise<void> {
+    await sharing.finish();
+    for (const { run } of fleet.models) await run.close();
+    await sharing.close();
+  }
 
   async function load(model: ModelSettings): Promise<void> {
     const defaultPlan = planOf(model);
@@ -162,7 +179,7 @@ async function serve(options: Options): Promise<void> {
             folder: join(options.swap, model.name.replace(/[^\w.-]/g, "_")),
             maxBytes: parseBytes(options.swapBytes),
           });
-    const run = await assemble(
+    const run = await open(
       assembleOptions(model, servedPlans(options.policies, defaultPlan), {
         maxSequences: model.maxNumSeqs,
         trace: { sink },
@@ -175,9 +192,6 @@ async function serve(options: Options): Promise<void> {
         onProgress: (message) => app.log.debug({ model: model.name }, message),
       }),
     );
-    const { eviction } = defaultPlan;
-    // Refused here, not by the first request.
-    if (eviction) run.engine.explain(defaultPlan);
     const served = createServedModel({
       id: model.name,
       run,
@@ -187,6 +201,9 @@ async function serve(options: Options): Promise<void> {
       inspector,
     });
     fleet.add(served);
+    const { eviction } = defaultPlan;
+    // Refused here, not by the first request.
+    if (eviction) run.engine.explain(defaultPlan);
     app.log.info(
       {
         model: model.name,
@@ -228,7 +245,8 @@ const whole = (low: number, high: number) => (text: string) => {
 
 const collect = (value: string, before: readonly string[] = []) => [...before, value];
 
-export function registerServe(program: Command): void {
+/** `open` makes what serves a model. */
+export function registerServe(program: Command, open: typeof assemble = assemble): void {
   const command = program
     .command("serve")
     .description("answer OpenAI's HTTP API")
@@ -267,5 +285,7 @@ export function registerServe(program: Command): void {
         "the page /inspector; text: with prompts and answers (default: on for loopback only)",
       ).choices(["on", "off", "text"]),
     );
-  addSharingOptions(addPlanOptions(addRunOptions(command)), whole).action(guarded(serve));
+  addSharingOptions(addPlanOptions(addRunOptions(command)), whole).action(
+    guarded((options: Options) => serve(options, open)),
+  );
 }

@@ -57,17 +57,21 @@ export const modelNotFound = (name: string, names: readonly string[]): ApiError 
 export const unavailable = (message: string): ApiError =>
   new ApiError(503, message, { code: "unavailable", headers: { "retry-after": "1" } });
 
-/** What an error of the engine means for a client; anything unknown is a bug and tells no details. */
-export function apiErrorOf(error: unknown): ApiError {
+/**
+ * What an error of the engine means for a client; anything unknown is a bug and tells no details.
+ * `promptField` is the field that holds the request's prompt.
+ */
+export function apiErrorOf(error: unknown, promptField: string | null = null): ApiError {
   if (error instanceof ApiError) return error;
   if (!(error instanceof KvCacheError))
     return new ApiError(500, "The server failed; its log says more.", { cause: error });
   const { code, message } = error;
   switch (code) {
     case "context-length-exceeded":
+    case "cache-size-exceeded":
       return new ApiError(400, message, {
-        param: "messages",
-        code: "context_length_exceeded",
+        param: promptField,
+        code: code.replaceAll("-", "_"),
         cause: error,
       });
     case "invalid-argument":

@@ -10,7 +10,7 @@ export interface EventStreamOptions {
 
 /** Server-sent events to one client. */
 export interface EventStream {
-  /** Writes one event; waits while the client reads slower than tokens come. */
+  /** Writes one event, unless the stream has ended; waits while the client reads slower than that. */
   send(data: unknown, event?: string): Promise<void>;
   /** Ends as the client expects it. */
   done(marker?: string): void;
@@ -18,9 +18,11 @@ export interface EventStream {
   fail(error: unknown): void;
 }
 
+/** Begins an answer of events. Nobody is waited for any more once `signal` has fired. */
 export function openEventStream(
   reply: FastifyReply,
   { pingMs, stallMs }: EventStreamOptions,
+  signal: AbortSignal,
 ): EventStream {
   reply.hijack();
   const { raw } = reply;
@@ -41,21 +43,24 @@ export function openEventStream(
         clearTimeout(timer);
         raw.off("drain", settle);
         raw.off("close", settle);
+        signal.removeEventListener("abort", settle);
         resolve();
       };
       const timer = setTimeout(() => raw.destroy(), stallMs);
       raw.once("drain", settle);
       raw.once("close", settle);
+      signal.addEventListener("abort", settle);
+      if (signal.aborted) settle();
     });
 
   const end = (last: string) => {
     clearInterval(ping);
-    if (!raw.destroyed) raw.end(last);
+    if (!raw.destroyed && !raw.writableEnded) raw.end(last);
   };
 
   return {
     async send(data, event) {
-      if (raw.destroyed) return;
+      if (raw.destroyed || raw.writableEnded) return;
       const name = event === undefined ? "" : `event: ${event}\n`;
       if (!raw.write(`${name}data: ${JSON.stringify(data)}\n\n`)) await drained();
     },

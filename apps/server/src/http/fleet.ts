@@ -2,7 +2,7 @@ import { ApiError, modelNotFound, unavailable } from "./api-error.ts";
 import type { ServedModel } from "./served-model.ts";
 
 export interface FleetLimits {
-  /** Requests that may wait for a place; more are answered with 429. */
+  /** Requests that a model takes beside as many as it runs at once; more are answered with 429. */
   readonly maxQueue: number;
 }
 
@@ -21,6 +21,7 @@ export interface Fleet {
   readonly phase: "loading" | "ready" | "draining";
   readonly models: readonly ServedModel[];
   add(model: ServedModel): void;
+  /** Lets requests in, unless the drain has begun. */
   ready(): void;
   /** Throws 404 for an unknown name; no name means the first model. */
   find(name: string | null | undefined): ServedModel;
@@ -35,7 +36,7 @@ export interface Fleet {
 
 export function createFleet({ maxQueue }: FleetLimits): Fleet {
   const models: ServedModel[] = [];
-  const served = new Set<AbortController>();
+  const served = new Map<AbortController, ServedModel>();
   let phase: Fleet["phase"] = "loading";
   let onEmpty: (() => void) | undefined;
   /** How long requests took lately, in seconds: a moving mean. */
@@ -57,22 +58,23 @@ export function createFleet({ maxQueue }: FleetLimits): Fleet {
     models,
     add: (model) => void models.push(model),
     ready() {
-      phase = "ready";
+      if (phase === "loading") phase = "ready";
     },
     find,
     admit(name) {
       const model = find(name);
-      const { waiting, running } = model.run.engine.stats();
-      if (waiting >= maxQueue) {
-        const wait = Math.ceil((seconds * waiting) / Math.max(1, running));
-        throw new ApiError(429, `${waiting} requests are waiting already; try again later.`, {
+      const places = model.run.limits.sequences;
+      const inside = [...served.values()].filter((other) => other === model).length;
+      if (inside >= places + maxQueue) {
+        const wait = Math.ceil((seconds * (inside - places + 1)) / places);
+        throw new ApiError(429, `${inside} requests are here already; try again later.`, {
           code: "queue_full",
           headers: { "retry-after": String(Math.min(60, Math.max(1, wait))) },
         });
       }
       const controller = new AbortController();
       const began = performance.now();
-      served.add(controller);
+      served.set(controller, model);
       return {
         model,
         signal: controller.signal,
@@ -93,7 +95,7 @@ export function createFleet({ maxQueue }: FleetLimits): Fleet {
       let late = 0;
       const timer = setTimeout(() => {
         late = served.size;
-        for (const controller of served) controller.abort();
+        for (const controller of served.keys()) controller.abort();
       }, timeoutMs);
       await empty;
       clearTimeout(timer);

@@ -19,21 +19,30 @@ export function defined<T extends object>(fields: T): { [K in keyof T]?: NonNull
  */
 export function samplingOf(fields: GenerationFields, { run }: ServedModel): SamplingParams {
   const { generationConfig: defaults } = run.model;
-  const { seed, top_k, logit_bias } = fields;
+  const { seed, logit_bias } = fields;
   const sampled = defaults.doSample;
+  const topK = fields.top_k ?? (sampled ? defaults.topK : undefined);
   return defined({
     temperature: fields.temperature ?? (sampled ? defaults.temperature : 0),
     topP: fields.top_p ?? (sampled ? defaults.topP : undefined),
-    topK: top_k ? Math.max(0, top_k) : top_k === undefined && sampled ? defaults.topK : undefined,
+    topK: topK && Math.max(0, topK),
     minP: fields.min_p ?? (sampled ? defaults.minP : undefined),
     repetitionPenalty: fields.repetition_penalty ?? defaults.repetitionPenalty,
     frequencyPenalty: fields.frequency_penalty,
     presencePenalty: fields.presence_penalty,
     logitBias: logit_bias as SamplingParams["logitBias"] | null,
-    // Any integer is a seed for a client; ours are not negative.
-    seed: typeof seed === "number" && seed < 0 ? seed + Number.MAX_SAFE_INTEGER : seed,
+    seed: typeof seed === "number" ? seedOf(seed) : undefined,
   });
 }
+
+/** Seeds of clients may be negative, ours are not; −1 is nobody's: another one each time. */
+function seedOf(seed: number): number | undefined {
+  if (seed >= 0) return seed;
+  return seed === -1 ? undefined : (seed % NEGATIVE_SEEDS) + NEGATIVE_SEEDS;
+}
+
+/** Negative seeds count down from here; what is above, the engine folds onto small ones. */
+const NEGATIVE_SEEDS = Number.MAX_SAFE_INTEGER - 2 ** 16;
 
 const minute = 60_000;
 

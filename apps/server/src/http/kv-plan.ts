@@ -9,7 +9,7 @@ import {
 import { filesOf, type ReadFile } from "../method-files.ts";
 import { parsePlan, withOptions } from "../plan-spec.ts";
 import { parseBytes } from "../quantities.ts";
-import { invalidField } from "./api-error.ts";
+import { ApiError, invalidField } from "./api-error.ts";
 import { lru } from "./lru.ts";
 import type { KvFields } from "./schemas/kv.ts";
 
@@ -26,50 +26,78 @@ export const policyName = (plan: CachePlan): string => plan.eviction?.policy.nam
 /**
  * Makes plans from requests. Equal requests get the same plan object, so that their sequences are
  * compressed in one batch. `readFile` gives the profiles and weights that they may name; none beside
- * the shipped ones by default. Every error is a 400 that names `kv`.
+ * the shipped ones by default. Every error is a 400 that names `kv`, or the field that is at fault
+ * as the request wrote it.
  */
 export function createPlanner(
   defaultPlan: CachePlan,
   readFile: ReadFile = filesOf(undefined),
 ): (request: KvRequest) => CachePlan {
   const plans = lru<CachePlan>(256);
-  return ({ kv, max_cache_tokens, protected_window_size, compress_once }) => {
-    const { compressAfter: _, snapshot: __, ...fields } = kv ?? {};
+  return (request) => {
+    const { kv, max_cache_tokens, protected_window_size, compress_once } = request;
+    const { policy, budget, protect, window, interval } = kv ?? {};
     const wishes: Wishes = {
-      ...fields,
-      budget: fields.budget ?? (max_cache_tokens ? { tokens: max_cache_tokens } : undefined),
-      recent: fields.protect?.recent ?? protected_window_size,
+      policy,
+      budget: budget ?? (max_cache_tokens ? { tokens: max_cache_tokens } : undefined),
+      sinks: protect?.sinks,
+      recent: protect?.recent ?? protected_window_size,
+      window,
+      interval,
       once: compress_once,
     };
     const given = Object.values(wishes).some((value) => value !== undefined && value !== null);
     if (!given) return defaultPlan;
     try {
-      return plans(JSON.stringify(wishes), () => planOf(wishes, defaultPlan, readFile));
+      const names = fieldNames(request);
+      return plans(JSON.stringify(wishes), () => planOf(wishes, defaultPlan, readFile, names));
     } catch (cause) {
+      if (cause instanceof ApiError) throw cause;
       if (cause instanceof KvCacheError) throw invalidField("kv", cause.message, cause);
       throw invalidField("kv", "kv.policy has options that its policy cannot use.", cause);
     }
   };
 }
 
-type Wishes = Omit<KvFields, "compressAfter" | "snapshot"> & {
+type Wishes = Pick<KvFields, "policy" | "budget" | "window" | "interval"> & {
+  readonly sinks?: number | null | undefined;
   readonly recent?: number | null | undefined;
   readonly once?: boolean | null | undefined;
 };
 
-function planOf(wishes: Wishes, defaultPlan: CachePlan, readFile: ReadFile): CachePlan {
+/** The fields of a request that wishes come from. */
+type FieldNames = Readonly<Record<Exclude<keyof Wishes, "policy">, string>>;
+
+/** vllm-kvcompress has names of its own for some: what counts is what the request wrote. */
+const fieldNames = ({ kv }: KvRequest): FieldNames => ({
+  budget: kv?.budget ? "kv.budget" : "max_cache_tokens",
+  sinks: "kv.protect.sinks",
+  recent: typeof kv?.protect?.recent === "number" ? "kv.protect.recent" : "protected_window_size",
+  window: "kv.window",
+  interval: "kv.interval",
+  once: "compress_once",
+});
+
+function planOf(
+  wishes: Wishes,
+  defaultPlan: CachePlan,
+  readFile: ReadFile,
+  names: FieldNames,
+): CachePlan {
   const base = basePlan(wishes, defaultPlan, readFile);
   if (!base.eviction) {
-    const [wish] = Object.entries({ ...wishes, policy: null }).find(([, value]) => value) ?? [];
+    const { policy: _, ...rest } = wishes;
+    const wish = (Object.keys(rest) as (keyof FieldNames)[]).find((key) => rest[key]);
     if (wish === undefined) return base;
-    throw new KvCacheError("invalid-argument", `The full cache takes no ${wish}.`, {
-      value: wish,
-      remedy: "Name a policy that evicts in kv.policy.",
-    });
+    const field = names[wish];
+    throw invalidField(
+      field,
+      `The full cache takes no ${field}. Name a policy that evicts in kv.policy.`,
+    );
   }
   return {
     ...base,
-    eviction: { ...base.eviction, policy: adjusted(base.eviction.policy, wishes) },
+    eviction: { ...base.eviction, policy: adjusted(base.eviction.policy, wishes, names) },
   };
 }
 
@@ -98,18 +126,22 @@ function targetOf(budget: NonNullable<Wishes["budget"]>): BudgetTarget {
 }
 
 /** The policy with other options where it has them, else with other fields. */
-function adjusted(policy: EvictionPolicy, wishes: Wishes): EvictionPolicy {
-  const { window, interval, once, recent } = wishes;
-  const sinks = wishes.protect?.sinks;
+function adjusted(policy: EvictionPolicy, wishes: Wishes, names: FieldNames): EvictionPolicy {
+  const { window, interval, once, sinks, recent } = wishes;
+  if (once && interval)
+    throw invalidField(
+      names.once,
+      `${names.once} says that nothing is evicted while generating, ${names.interval} when. Leave one of them out.`,
+    );
   const has = (option: string) => Object.hasOwn(policy.options, option);
   const options: Record<string, unknown> = {};
   if (window) {
     const option = ["window", "observed"].find(has);
     if (!option)
-      throw new KvCacheError("invalid-argument", `Policy ${policy.name} observes no window.`, {
-        value: window,
-        remedy: "Leave kv.window out.",
-      });
+      throw invalidField(
+        names.window,
+        `Policy ${policy.name} observes no window. Leave ${names.window} out.`,
+      );
     options[option] = window;
   }
   if (typeof sinks === "number" && has("sinks")) options.sinks = sinks;
@@ -125,10 +157,9 @@ function adjusted(policy: EvictionPolicy, wishes: Wishes): EvictionPolicy {
     recent: recent ?? fields.protect.recent,
   };
   if (protect.recent < fields.protect.recent)
-    throw new KvCacheError(
-      "invalid-argument",
-      `Policy ${name} protects its last ${fields.protect.recent} tokens.`,
-      { value: recent, remedy: "Protect more, or lower kv.window." },
+    throw invalidField(
+      names.recent,
+      `Policy ${name} protects its last ${fields.protect.recent} tokens, ${names.recent} asks for ${protect.recent}. Protect more, or lower kv.window.`,
     );
   const trigger = {
     prefill: fields.trigger.prefill,

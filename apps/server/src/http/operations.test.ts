@@ -141,6 +141,11 @@ it("pages of other origins may not ask", async () => {
   };
   expect(await allowed("https://app.test")).toBe("https://app.test");
   expect(await allowed("https://evil.test")).toBeNull();
+  const { headers } = await fetch(`${server.url}/v1/kv/snapshots/snap_0`, {
+    method: "OPTIONS",
+    headers: { origin: "https://app.test", "access-control-request-method": "DELETE" },
+  });
+  expect(headers.get("access-control-allow-methods")).toContain("DELETE");
 });
 
 describe("keys", () => {

@@ -117,7 +117,10 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
     checkKey(request);
   });
   if (corsOrigins.length > 0)
-    await app.register(cors, { origin: [...corsOrigins], methods: ["GET", "POST", "OPTIONS"] });
+    await app.register(cors, {
+      origin: [...corsOrigins],
+      methods: ["GET", "POST", "DELETE", "OPTIONS"],
+    });
 
   await app.register(swagger, {
     openapi: {

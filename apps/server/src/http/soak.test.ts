@@ -23,7 +23,7 @@ beforeAll(async () => {
   server = await startTestServer({
     kvMemory: 2 ** 25,
     maxSequences: 8,
-    maxQueue: 8,
+    maxQueue: 2,
     store: guarded,
   });
   const random = createRandom(7);
@@ -64,25 +64,35 @@ function bodyOf(random: Random) {
 const statuses = new Map<number | string, number>();
 const note = (what: number | string) => void statuses.set(what, (statuses.get(what) ?? 0) + 1);
 
-/** A client that waits for its answer, or leaves at a random moment. */
+/** A client that asks until it has its answer, or leaves at a random moment. */
 async function asks(random: Random): Promise<void> {
   const left = new AbortController();
   const leaves = random.chance(0.25);
   if (leaves) setTimeout(() => left.abort(), random.below(400));
   const signal = AbortSignal.any([left.signal, AbortSignal.timeout(60_000)]);
+  const body = JSON.stringify(bodyOf(random));
+  while ((await asksOnce(body, left.signal, signal)) === 429) await sleep(50);
+}
+
+async function asksOnce(
+  body: string,
+  left: AbortSignal,
+  signal: AbortSignal,
+): Promise<number | undefined> {
   try {
     const response = await fetch(`${server.url}/v1/completions`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify(bodyOf(random)),
+      body,
       signal,
     });
     const answer = await response.text();
     if (response.status === 200 && !/"finish_reason":"(stop|length)"/.test(answer)) note("cut");
     else note(response.status === 400 ? answer : response.status);
-    if (response.status === 429) await sleep(50);
+    return response.status;
   } catch (error) {
-    note(left.signal.aborted ? "left" : `unanswered: ${error}`);
+    note(left.aborted ? "left" : `unanswered: ${error}`);
+    return undefined;
   }
 }
 

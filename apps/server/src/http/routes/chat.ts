@@ -11,7 +11,7 @@ import {
 import { unsupportedField } from "../api-error.ts";
 import { chatPrompt } from "../chat-prompt.ts";
 import type { HttpContext, Routes } from "../context.ts";
-import { type EventStream, openEventStream } from "../event-stream.ts";
+import type { EventStream } from "../event-stream.ts";
 import type { Admission } from "../fleet.ts";
 import { defined, generationRequest } from "../generation-request.ts";
 import { policyName } from "../kv-plan.ts";
@@ -173,20 +173,12 @@ export const chatRoutes: Routes = (context: HttpContext) => async (app) => {
       },
     },
     (request, reply) =>
-      withAdmission(context.fleet, request, reply, chatRequest, async (admission) => {
+      withAdmission(context, request, reply, chatRequest, async (admission) => {
         const { body } = request;
         const snapshot = await snapshotOf(context, body, admission.model);
         const run = startChat(body, admission, answerId("chatcmpl", request), snapshot);
         if (context.logPrompts) request.log.info({ messages: body.messages }, "prompt");
-        if (!body.stream) return await wholeChat(run);
-        const events = openEventStream(reply, context.stream);
-        try {
-          await streamChat(run, events);
-        } catch (error) {
-          request.log.warn({ err: error }, "stream failed");
-          events.fail(error);
-        }
-        return reply;
+        return body.stream ? (events) => streamChat(run, events) : wholeChat(run);
       }),
   );
 };

@@ -11,7 +11,7 @@ import {
 } from "../answer.ts";
 import { invalidField, unsupportedField } from "../api-error.ts";
 import type { HttpContext, Routes } from "../context.ts";
-import { type EventStream, openEventStream } from "../event-stream.ts";
+import type { EventStream } from "../event-stream.ts";
 import type { Admission } from "../fleet.ts";
 import { defined, generationRequest } from "../generation-request.ts";
 import { policyName } from "../kv-plan.ts";
@@ -194,26 +194,12 @@ export const completionRoutes: Routes = (context: HttpContext) => async (app) =>
       },
     },
     (request, reply) =>
-      withAdmission(context.fleet, request, reply, completionRequest, async (admission) => {
+      withAdmission(context, request, reply, completionRequest, async (admission) => {
         const { body } = request;
         const snapshot = await snapshotOf(context, body, admission.model);
         const run = startCompletion(body, admission, answerId("cmpl", request), snapshot);
         if (context.logPrompts) request.log.info({ prompt: body.prompt }, "prompt");
-        try {
-          if (!body.stream) return await wholeCompletion(run);
-          const events = openEventStream(reply, context.stream);
-          try {
-            await streamCompletion(run, events);
-          } catch (error) {
-            request.log.warn({ err: error }, "stream failed");
-            events.fail(error);
-          }
-          return reply;
-        } catch (error) {
-          // One prompt failed: the others are of no use any more.
-          admission.abort();
-          throw error;
-        }
+        return body.stream ? (events) => streamCompletion(run, events) : wholeCompletion(run);
       }),
   );
 };

@@ -72,13 +72,14 @@ export const inspectorRoutes: Routes =
       },
       async ({ query }, reply) => {
         const { id, seen } = find(query.model);
-        const events = openEventStream(reply, stream);
-        const models = fleet.models.map(({ id }) => id);
-        await events.send({ model: id, models, ...seen.hello() }, "hello");
         const left = new AbortController();
         reply.raw.once("close", () => left.abort());
+        if (reply.raw.destroyed) left.abort();
         const signal = AbortSignal.any([left.signal, closing.signal]);
+        const events = openEventStream(reply, stream, signal);
+        const models = fleet.models.map(({ id }) => id);
         try {
+          await events.send({ model: id, models, ...seen.hello() }, "hello");
           for (let last = ""; !signal.aborted && fleet.phase === "ready"; ) {
             const frame = seen.frame();
             const text = JSON.stringify({ ...frame, sample: { ...frame.sample, time: 0 } });

@@ -3,7 +3,7 @@ import { finishReason, piecesOf, usageOf, wholeChoices } from "../answer.ts";
 import { unsupportedField } from "../api-error.ts";
 import { chatPrompt } from "../chat-prompt.ts";
 import type { HttpContext, Routes } from "../context.ts";
-import { type EventStream, openEventStream } from "../event-stream.ts";
+import type { EventStream } from "../event-stream.ts";
 import type { Admission } from "../fleet.ts";
 import { generationRequest } from "../generation-request.ts";
 import { policyName } from "../kv-plan.ts";
@@ -149,19 +149,11 @@ export const responseRoutes: Routes = (context: HttpContext) => async (app) => {
       },
     },
     (request, reply) =>
-      withAdmission(context.fleet, request, reply, responsesRequest, async (admission) => {
+      withAdmission(context, request, reply, responsesRequest, async (admission) => {
         const { body } = request;
         const run = startResponse(body, admission, answerId("resp", request));
         if (context.logPrompts) request.log.info({ input: body.input }, "prompt");
-        if (!body.stream) return wholeResponse(run);
-        const events = openEventStream(reply, context.stream);
-        try {
-          await streamResponse(run, events);
-        } catch (error) {
-          request.log.warn({ err: error }, "stream failed");
-          events.fail(error);
-        }
-        return reply;
+        return body.stream ? (events) => streamResponse(run, events) : wholeResponse(run);
       }),
   );
 };

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ApiError, invalidField } from "../api-error.ts";
+import { ApiError, invalidField, unavailable } from "../api-error.ts";
 import { chatPrompt } from "../chat-prompt.ts";
 import type { HttpContext, Routes } from "../context.ts";
 import { defined } from "../generation-request.ts";
@@ -57,7 +57,7 @@ export const snapshotRoutes: Routes = (context: HttpContext) => async (app) => {
       },
     },
     (request, reply) =>
-      withAdmission(context.fleet, request, reply, snapshotRequest, async ({ model, signal }) => {
+      withAdmission(context, request, reply, snapshotRequest, async ({ model, signal }) => {
         const { body } = request;
         const snapshots = store();
         const { kv } = body;
@@ -81,6 +81,11 @@ export const snapshotRoutes: Routes = (context: HttpContext) => async (app) => {
           },
           body.ttl_seconds ?? undefined,
         );
+        if (signal.aborted) {
+          // Nobody hears its name, so nobody would ask for it or remove it.
+          await snapshots.remove(info.id);
+          throw unavailable("The request was aborted.");
+        }
         const { promptTokens: prompt_tokens, cachedTokens: cached_tokens } = usage;
         const prompt_tokens_details = { cached_tokens };
         return { ...bodyOf(info), usage: { prompt_tokens, prompt_tokens_details } };

@@ -21,7 +21,10 @@ export const generationFields = {
       .refine((bias) => Object.keys(bias).length <= 1024, { error: "holds more than 1024 tokens" }),
     "Added to the logits of tokens, by id",
   ),
-  seed: maybe(z.int()),
+  seed: maybe(
+    z.int(),
+    "Equal seeds draw equal tokens: any integer up to ±(2^53 − 1) but -1, which, like none, draws others each time",
+  ),
   stop: maybe(z.union([stopText, z.array(stopText).max(MAX_STOPS)])),
   stop_token_ids: maybe(tokenIds.max(1024)),
   max_tokens: maybe(count),

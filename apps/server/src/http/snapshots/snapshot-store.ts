@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { KvCacheError } from "@kvcache/core";
 import type { CapturedCache, CapturedState } from "@kvcache/engine";
-import { readSnapshot, type SnapshotMeta, writeSnapshot } from "@kvcache/paged";
+import { readSnapshot, readSnapshotMeta, type SnapshotMeta, writeSnapshot } from "@kvcache/paged";
 import { ApiError } from "../api-error.ts";
 import type { KvRequest } from "../kv-plan.ts";
 
@@ -32,6 +32,10 @@ export interface SnapshotStoreOptions {
   readonly maxAge: number;
   /** Unix seconds. */
   readonly now?: () => number;
+  /** Hears of a file of the folder that is no snapshot. */
+  readonly onDamaged?: (file: string, error: unknown) => void;
+  /** Hears of a file that is too old and could not be removed. */
+  readonly onLeft?: (file: string, error: unknown) => void;
 }
 
 /** Snapshots in a folder: one checksummed file each, written entirely or not at all. */
@@ -63,11 +67,23 @@ interface Meta extends SnapshotMeta {
   readonly state: CapturedState;
 }
 
-/** Opens a folder, made where it is absent; damaged files and what a crash left are passed over. */
-export async function openSnapshotStore(
-  { folder, maxBytes, maxAge, now = () => Date.now() / 1000 }: SnapshotStoreOptions,
-  onDamaged: (file: string, error: unknown) => void = () => {},
-): Promise<SnapshotStore> {
+/** Throws `invalid-file` where a header is not one of ours, whoever's file it is. */
+function infoOf(meta: SnapshotMeta, id: string): Meta["info"] {
+  const { info } = meta as Partial<Meta>;
+  const counts = [info?.tokens, info?.tokensKept, info?.created, info?.expires];
+  if (info?.id === id && counts.every(Number.isFinite)) return info;
+  throw new KvCacheError("invalid-file", `The header of ${id} says nothing of that snapshot.`, {
+    value: id,
+    remedy: "Make the snapshot again.",
+  });
+}
+
+/**
+ * Opens a folder, made where it is absent; what is no snapshot and what a crash left are passed
+ * over. Of each file only the header is read: its checksum is checked when it is loaded.
+ */
+export async function openSnapshotStore(options: SnapshotStoreOptions): Promise<SnapshotStore> {
+  const { folder, maxBytes, maxAge, now = () => Date.now() / 1000 } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const known = new Map<string, SnapshotInfo>();
   /** Bytes of files that are being written. */
@@ -79,11 +95,10 @@ export async function openSnapshotStore(
     if (file.endsWith(".tmp") && isId(file.split(".")[0]!)) await rm(join(folder, file));
     if (!file.endsWith(suffix) || !isId(id)) continue;
     try {
-      const { meta } = await readSnapshot(pathOf(id));
-      const { size } = await stat(pathOf(id));
-      known.set(id, { ...(meta as Meta).info, id, bytes: size });
+      const { meta, fileBytes } = await readSnapshotMeta(pathOf(id));
+      known.set(id, { ...infoOf(meta, id), bytes: fileBytes });
     } catch (error) {
-      onDamaged(file, error);
+      options.onDamaged?.(file, error);
     }
   }
 
@@ -97,7 +112,8 @@ export async function openSnapshotStore(
   /** Removes what is too old; nobody finds it from this moment on. */
   function expire(): void {
     const time = now();
-    for (const { id, expires } of known.values()) if (expires <= time) void forget(id);
+    for (const { id, expires } of known.values())
+      if (expires <= time) forget(id).catch((error) => options.onLeft?.(id + suffix, error));
   }
 
   function info(id: string): SnapshotInfo {
@@ -136,12 +152,12 @@ export async function openSnapshotStore(
       pending += size;
       try {
         await writeSnapshot(pathOf(id), bytes, meta);
+        const saved = { ...meta.info, bytes: (await stat(pathOf(id))).size };
+        known.set(id, saved);
+        return saved;
       } finally {
         pending -= size;
       }
-      const saved = { ...meta.info, bytes: (await stat(pathOf(id))).size };
-      known.set(id, saved);
-      return saved;
     },
     async load(id) {
       const found = info(id);
@@ -161,8 +177,13 @@ export async function openSnapshotStore(
       }
     },
     async remove(id) {
-      info(id);
-      await forget(id);
+      const found = info(id);
+      try {
+        await forget(id);
+      } catch (error) {
+        known.set(id, found);
+        throw error;
+      }
     },
   });
 }

@@ -1,15 +1,27 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { startTestServer, type TestServer } from "../test-server.ts";
-import { openSnapshotStore } from "./snapshot-store.ts";
+import { openSnapshotStore, type SnapshotStoreOptions } from "./snapshot-store.ts";
 
 let folder: string;
 let server: TestServer;
 const clock = { time: 1_000_000 };
-const openStore = (maxBytes = 2 ** 28, onDamaged?: (file: string) => void) =>
-  openSnapshotStore({ folder, maxBytes, maxAge: 3600, now: () => clock.time }, onDamaged);
+const openStore = (
+  maxBytes = 2 ** 28,
+  heard: Pick<SnapshotStoreOptions, "onDamaged" | "onLeft"> = {},
+) => openSnapshotStore({ folder, maxBytes, maxAge: 3600, now: () => clock.time, ...heard });
 const start = async () =>
   startTestServer({ plans: ["kv-zip@0.2", "snap-kv@0.5"], snapshots: await openStore() });
 
@@ -85,6 +97,34 @@ describe("snapshots over HTTP", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it("are not kept for a client that left before it heard of its own", async () => {
+    const left = new AbortController();
+    const store = await openStore();
+    const saves: string[] = [];
+    const other = await startTestServer({
+      snapshots: {
+        ...store,
+        async save(...args) {
+          left.abort();
+          await sleep(50);
+          const info = await store.save(...args);
+          saves.push(info.id);
+          return info;
+        },
+      },
+    });
+    const asked = fetch(other.url + path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt: "Once upon a time." }),
+      signal: left.signal,
+    });
+    await expect(asked).rejects.toThrow();
+    await vi.waitFor(() => expect(saves).toHaveLength(1));
+    await vi.waitFor(() => expect(store.list()).toEqual([]));
+    await other.close();
+  });
+
   it("are refused by name where they do not fit a request", async () => {
     const { body: made } = await server.post(path, { messages: [story] });
     const ask = async (body: object) => {
@@ -142,6 +182,22 @@ describe("the store", () => {
     expect(store.bytes).toBe(0);
   });
 
+  it("counts a file at every moment from its first byte on", async () => {
+    const store = await openStore(5000);
+    let saving = true;
+    const save = store.save(captured(1500), about).finally(() => {
+      saving = false;
+    });
+    const seen: number[] = [];
+    while (saving) {
+      seen.push(store.bytes);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(seen.length).toBeGreaterThan(1);
+    expect(Math.min(...seen)).toBeGreaterThan(1500);
+    await store.remove((await save).id);
+  });
+
   it("forgets what is too old, also after a restart", async () => {
     const store = await openStore();
     const { id } = await store.save(captured(10), about, 60);
@@ -153,21 +209,61 @@ describe("the store", () => {
     expect(store.list()).toEqual([]);
   });
 
+  it("survives a file that is too old and cannot be removed, and says so", async () => {
+    const left: string[] = [];
+    const store = await openStore(2 ** 20, { onLeft: (file) => void left.push(file) });
+    const { id } = await store.save(captured(10), about, 60);
+    const file = join(folder, `${id}.kvsnapshot`);
+    // A folder in the place of the file: it cannot be removed like one.
+    await rm(file);
+    await mkdir(file);
+    clock.time += 61;
+    expect(store.list()).toEqual([]);
+    await vi.waitFor(() => expect(left).toEqual([`${id}.kvsnapshot`]));
+    await rm(file, { recursive: true });
+  });
+
+  it("still knows what it was told to forget and could not", async () => {
+    const store = await openStore();
+    const { id } = await store.save(captured(10), about);
+    const file = join(folder, `${id}.kvsnapshot`);
+    await rm(file);
+    await mkdir(file);
+    await expect(store.remove(id)).rejects.toMatchObject({ code: "ERR_FS_EISDIR" });
+    expect(store.info(id).id).toBe(id);
+    await rm(file, { recursive: true });
+  });
+
+  it("reads headers only when it is opened, and checks the rest when it is asked for", async () => {
+    const store = await openStore();
+    const { id } = await store.save(captured(2 ** 20), about);
+    const file = join(folder, `${id}.kvsnapshot`);
+    await truncate(file, 2 ** 19);
+    const again = await openStore();
+    expect(again.info(id)).toMatchObject({ id, tokens: 3, bytes: 2 ** 19 });
+    await expect(again.load(id)).rejects.toMatchObject({ status: 409, code: "snapshot_damaged" });
+    await again.remove(id);
+  });
+
   it("refuses damaged files, and clears away what a crash left", async () => {
     const store = await openStore();
-    const [whole, broken] = [
+    const [whole, broken, renamed, empty] = [
       await store.save(captured(100), about),
       await store.save(captured(100), about),
+      `snap_${"0".repeat(32)}.kvsnapshot`,
+      `snap_${"1".repeat(32)}.kvsnapshot`,
     ];
+    await copyFile(join(folder, `${whole.id}.kvsnapshot`), join(folder, renamed));
+    await writeFile(join(folder, empty), "");
     const file = join(folder, `${broken.id}.kvsnapshot`);
     const bytes = await readFile(file);
-    bytes[bytes.length - 1]! ^= 1;
+    bytes[0]! ^= 1;
     await writeFile(file, bytes);
     await writeFile(join(folder, `${whole.id}.kvsnapshot.123.tmp`), "half");
     await expect(store.load(broken.id)).rejects.toMatchObject({ status: 409 });
     const damaged: string[] = [];
-    const again = await openStore(2 ** 20, (name) => damaged.push(name));
-    expect(damaged).toEqual([`${broken.id}.kvsnapshot`]);
+    const again = await openStore(2 ** 20, { onDamaged: (name) => void damaged.push(name) });
+    expect(damaged.sort()).toEqual([renamed, empty, `${broken.id}.kvsnapshot`].sort());
     expect(again.list().map(({ id }) => id)).toEqual([whole.id]);
     const { bytes: read, state } = (await again.load(whole.id)).captured;
     expect([[...read], state]).toEqual([[...captured(100).bytes], captured(100).state]);
