@@ -34,16 +34,19 @@ export function quantiseRows(
   for (let b = 0; b < rows * blocks; b++) {
     const row = Math.floor(b / blocks);
     const first = row * columns + (b % blocks) * quantisationBlock;
-    const block = weights.subarray(first, Math.min(first + quantisationBlock, (row + 1) * columns));
-    let [low, high] = [0, 0];
-    for (const weight of block) {
-      low = Math.min(low, weight);
-      high = Math.max(high, weight);
+    const count = Math.min(quantisationBlock, (row + 1) * columns - first);
+    let [low, high, finite] = [0, 0, 0];
+    for (let i = first; i < first + count; i++) {
+      const weight = weights[i]!;
+      if (weight < low) low = weight;
+      if (weight > high) high = weight;
+      // 0, unless it is infinite or not a number.
+      finite += weight - weight;
     }
     const range = high - low;
-    if (!Number.isFinite(range))
+    if (finite !== 0)
       throw new KvCacheError("invalid-model", `Weight ${name} has values that are not finite.`, {
-        value: range,
+        value: range + finite,
       });
     const scale = range / highest;
     const inverse = scale === 0 ? 0 : 1 / scale;
@@ -51,7 +54,7 @@ export function quantiseRows(
     scales[b] = scale;
     zeros[b] = zero;
     for (let i = 0; i < quantisationBlock; i++) {
-      const rounded = Math.round((block[i] ?? 0) * inverse) + zero;
+      const rounded = Math.round((i < count ? weights[first + i]! : 0) * inverse) + zero;
       const value = Math.min(highest, Math.max(0, rounded));
       values[b * blockBytes + Math.floor(i / perByte)]! |= value << (bits * (i % perByte));
     }

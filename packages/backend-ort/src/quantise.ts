@@ -1,7 +1,6 @@
-import { KvCacheError } from "@kvcache/core";
+import { quantisationBlock, quantiseRows as quantiseBlocks } from "@kvcache/kernels";
 
-/** Columns that share a scale. */
-export const quantisationBlock = 32;
+export { quantisationBlock };
 
 /** A matrix [rows, columns] in the layout of onnxruntime's MatMulNBits (B, scales, zero_points). */
 export interface QuantisedRows {
@@ -9,13 +8,13 @@ export interface QuantisedRows {
   readonly values: Uint8Array;
   /** f32 [rows × blocks per row]. */
   readonly scales: Float32Array;
-  /** u8 [rows × ⌈blocks per row × bits / 8⌉], packed like `values`. */
+  /** u8 [rows × ⌈blocks per row × bits / 8⌉], packed like `values`; rows start at a byte. */
   readonly zeroPoints: Uint8Array;
 }
 
 /**
- * Round to nearest, block-wise: each block of 32 columns maps [min, max], widened to contain 0, to
- * 0 … 2^bits − 1 with a zero point, so that 0 stays exact. Weight ≈ scale × (value − zeroPoint).
+ * `quantiseRows` of @kvcache/kernels, whose zero points, a byte each, are packed as onnxruntime
+ * reads them. Throws `invalid-model` on a weight that is not finite.
  */
 export function quantiseRows(
   weights: Float32Array,
@@ -23,44 +22,14 @@ export function quantiseRows(
   bits: 4 | 8,
   name: string,
 ): QuantisedRows {
-  const rows = weights.length / columns;
+  const { values, scales, zeros } = quantiseBlocks(weights, columns, bits, name);
+  if (bits === 8) return { values, scales, zeroPoints: zeros };
   const blocks = Math.ceil(columns / quantisationBlock);
-  const levels = 2 ** bits - 1;
-  const perByte = 8 / bits;
-  const blockBytes = quantisationBlock / perByte;
-  const zeroBytes = Math.ceil(blocks / perByte);
-  const values = new Uint8Array(rows * blocks * blockBytes);
-  const scales = new Float32Array(rows * blocks);
-  const zeroPoints = new Uint8Array(rows * zeroBytes);
-
-  for (let row = 0; row < rows; row++)
-    for (let block = 0; block < blocks; block++) {
-      const first = row * columns + block * quantisationBlock;
-      const last = Math.min(first + quantisationBlock, (row + 1) * columns);
-      let min = 0;
-      let max = 0;
-      for (let i = first; i < last; i++) {
-        const weight = weights[i]!;
-        if (weight < min) min = weight;
-        else if (weight > max) max = weight;
-        else if (Number.isNaN(weight)) throw notFinite(name, weight);
-      }
-      if (max - min === Number.POSITIVE_INFINITY) throw notFinite(name, max - min);
-      const scale = (max - min) / levels;
-      const inverse = scale === 0 ? 0 : 1 / scale;
-      const zero = Math.round(-min * inverse);
-      scales[row * blocks + block] = scale;
-      zeroPoints[row * zeroBytes + Math.floor(block / perByte)]! |=
-        zero << (bits * (block % perByte));
-      const at = (row * blocks + block) * blockBytes;
-      for (let i = 0; i < quantisationBlock; i++) {
-        const weight = first + i < last ? weights[first + i]! : 0;
-        const value = Math.min(levels, Math.max(0, Math.round(weight * inverse) + zero));
-        values[at + Math.floor(i / perByte)]! |= value << (bits * (i % perByte));
-      }
-    }
+  const bytesPerRow = Math.ceil(blocks / 2);
+  const zeroPoints = new Uint8Array((zeros.length / blocks) * bytesPerRow);
+  zeros.forEach((zero, i) => {
+    const block = i % blocks;
+    zeroPoints[Math.floor(i / blocks) * bytesPerRow + (block >> 1)]! |= zero << (4 * (block & 1));
+  });
   return { values, scales, zeroPoints };
 }
-
-const notFinite = (name: string, value: number) =>
-  new KvCacheError("invalid-model", `Tensor ${name} has values that are not finite.`, { value });
