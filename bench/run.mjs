@@ -1,15 +1,19 @@
 // pnpm bench <name> [--json file] [--quick]: runs bench/<name>.bench.mjs and ends stdout with one
-// line of JSON. Every bench measures ratios against a control in the same run, interleaved.
-import { readdirSync, writeFileSync } from "node:fs";
+// line of JSON; with --help it says what the bench does. Every bench measures ratios against a
+// control in the same run, interleaved.
+import { writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
+import { benches, helpOf, usage } from "./help.mjs";
 
-const names = readdirSync(new URL(".", import.meta.url))
-  .filter((file) => file.endsWith(".bench.mjs"))
-  .map((file) => file.replace(".bench.mjs", ""));
 const [name, ...rest] = process.argv.slice(2);
-if (!names.includes(name)) {
-  console.error(`Usage: pnpm bench <name> [--json file] [--quick]\nBenches: ${names.join(", ")}`);
-  process.exit(name === undefined || name === "--help" ? 0 : 2);
+const isHelp = (argument) => argument === "--help" || argument === "-h";
+if (!benches.includes(name)) {
+  console.error(usage);
+  process.exit(name === undefined || isHelp(name) ? 0 : 2);
+}
+if (rest.some(isHelp)) {
+  console.log(`${helpOf(name)}\n\n${usage}`);
+  process.exit(0);
 }
 const flag = (key) => (rest.includes(key) ? (rest[rest.indexOf(key) + 1] ?? true) : undefined);
 

@@ -1,29 +1,19 @@
-// node scripts/methods-page.mjs           writes docs/methods.md from the built packages
-// node scripts/methods-page.mjs --check   fails when that page is out of date
-// A package says its place in the survey's taxonomy as "kvcache": { "section": … } in package.json;
-// the rest (paper, needs, query-aware) is what the policy itself says.
+// node scripts/methods-page.mjs           writes docs/methods.md from the packages
+// node scripts/methods-page.mjs --check   fails when that page is out of date; needs what is built
+// A package says its place as "kvcache": { "section": … } in package.json; the rest (paper, needs,
+// query-aware) is what the policy itself says.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { createPolicy, policyNames } from "../packages/policies/all/dist/index.js";
+import { bundlePackages } from "./bundle.mjs";
+import { sections } from "./method-sections.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const path = join(root, "docs/methods.md");
+const check = process.argv.includes("--check");
+if (!check) await bundlePackages();
+const { createPolicy, policyNames } = await import("../packages/policies/all/dist/index.js");
 
-/** Classes of the survey "Key, Value, Compress", and what this project calls them. */
-const sections = {
-  observation: "Selective: attention of the last queries",
-  accumulated: "Selective: attention of all queries",
-  keys: "Selective: keys and values alone",
-  statistics: "Selective: expected queries, sketches, calibrations",
-  learned: "Selective: trained weights",
-  reconstruction: "Selective: extra passes over the prompt",
-  budgets: "Selective: budgets over layers and heads",
-  second: "Selective: a second stage over other scores",
-  combinators: "Combinators of other policies",
-  reading: "Selective reading: nothing is evicted",
-  none: "No compression",
-};
 const planned = [
   ["Quantization", "int8, int4 and KIVI codecs of blocks"],
   ["Channels and low rank", "ThinK, LoRC"],
@@ -82,18 +72,50 @@ function rowOf(name) {
   const idea = manifest.description.replace(/^Policy /, "").replace(/\|/g, "/");
   return {
     section,
-    line: `| [${name}](../packages/policies/${name}) | ${idea} | ${linkOf(policy.paper)} | ${policy.queryAware ? "yes" : "no"} | ${needsOf(policy)} | ${policy.budget.withoutTarget ? "own" : "target"} | ${when.join(", ") || "–"} |`,
+    cells: [
+      `[${name}](../packages/policies/${name})`,
+      idea,
+      linkOf(policy.paper),
+      policy.queryAware ? "yes" : "no",
+      needsOf(policy),
+      policy.budget.withoutTarget ? "own" : "target",
+      when.join(", ") || "–",
+    ],
   };
 }
 
 const rows = policyNames.map(rowOf);
-const table = (section) =>
+
+/** A table whose columns are as wide as their widest cell. */
+function table(...lines) {
+  const widths = lines[0].map((_, i) => Math.max(...lines.map((cells) => [...cells[i]].length)));
+  const line = (cells, filler) =>
+    `| ${cells.map((cell, i) => cell + filler.repeat(widths[i] - [...cell].length)).join(" | ")} |`;
+  const [head, ...rest] = lines.map((cells) => line(cells, " "));
+  return [
+    head,
+    line(
+      widths.map(() => ""),
+      "-",
+    ),
+    ...rest,
+  ].join("\n");
+}
+
+const header = [
+  "package `@kvcache/policy-…`",
+  "idea",
+  "paper",
+  "query-aware",
+  "needs",
+  "budget",
+  "when",
+];
+const sectionText = (section) =>
   [
     `## ${sections[section]}`,
     "",
-    "| package `@kvcache/policy-…` | idea | paper | query-aware | needs | budget | when |",
-    "| --- | --- | --- | --- | --- | --- | --- |",
-    ...rows.filter((row) => row.section === section).map(({ line }) => line),
+    table(header, ...rows.filter((row) => row.section === section).map(({ cells }) => cells)),
     "",
   ].join("\n");
 const text = `<!-- Written by scripts/methods-page.mjs from the packages. -->
@@ -106,18 +128,14 @@ evict physically: what a policy does not keep goes back to the block pool in the
 _Query-aware_ methods keep other tokens when the question is part of the prompt. Where _budget_ says
 _own_, the method decides itself how much stays, and plans take no target but \`{ ratio: 1 }\`.
 
-${Object.keys(sections).map(table).join("\n")}
+${Object.keys(sections).map(sectionText).join("\n")}
 ## Planned
 
-| class | methods |
-| --- | --- |
-${planned.map(([name, methods]) => `| ${name} | ${methods} |`).join("\n")}
+${table(["class", "methods"], ...planned)}
 `;
 
-const plain = (value) => value.replace(/[\s|-]+/g, " ");
-if (process.argv.includes("--check")) {
-  if (!existsSync(path) || plain(readFileSync(path, "utf8")) !== plain(text)) {
-    console.error("docs/methods.md is out of date. Run: node scripts/methods-page.mjs");
-    process.exit(1);
-  }
-} else writeFileSync(path, text);
+if (!check) writeFileSync(path, text);
+else if (!existsSync(path) || readFileSync(path, "utf8") !== text) {
+  console.error("docs/methods.md is out of date. Run: node scripts/methods-page.mjs");
+  process.exit(1);
+}

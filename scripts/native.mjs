@@ -61,6 +61,7 @@ if (missing.length > 0) {
   finish(`not built, no ${missing.join(" and no ")}: ${rest}`, old && !force);
 }
 
+console.log("native: building, about a minute (KVCACHE_NATIVE=off does without)");
 const start = performance.now();
 mkdirSync(build, { recursive: true });
 let log = "";

@@ -1,11 +1,24 @@
-// What scripts/new-package.mjs writes: the four files of a method package.
+// What scripts/new-package.mjs writes: the four files of a method package. What is to be filled in is
+// listed in `placeholders`; test/structure.test.ts refuses packages that still have one of them.
 
-const manifest = (name, description, dependencies) =>
+/** Texts below that nobody may leave as they are. */
+export const placeholders = [
+  "keep …",
+  "… (one sentence: ",
+  "idea in one line",
+  "rule in one line",
+  "How, in at most two lines",
+  "Authors, year, arXiv",
+  "| `option` | default | meaning |",
+];
+
+const manifest = (name, description, dependencies, more = {}) =>
   `${JSON.stringify(
     {
       name: `@kvcache/${name}`,
       version: "0.1.0",
       description,
+      ...more,
       license: "Apache-2.0",
       type: "module",
       sideEffects: false,
@@ -40,17 +53,20 @@ ${what}
 ${use(factory)}
 \`\`\`
 
-| option | default | meaning |
-| ------ | ------- | ------- |
+| option   | default | meaning |
+| -------- | ------- | ------- |
+| \`option\` | default | meaning |
 `;
 
 /** The score is missing: its test is red until somebody writes it. */
 export const policyFiles = (name, factory) => ({
-  "package.json": manifest(`policy-${name}`, `Policy ${name}: keep …`, [
-    "@kvcache/budget-uniform",
-    "@kvcache/scorers",
-    "@kvcache/selectors",
-  ]),
+  "package.json": manifest(
+    `policy-${name}`,
+    `Policy ${name}: keep …`,
+    ["@kvcache/budget-uniform", "@kvcache/scorers", "@kvcache/selectors"],
+    // A score of keys and values; scripts/method-sections.mjs has the others.
+    { kvcache: { section: "keys" } },
+  ),
   "README.md": readme(
     `policy-${name}`,
     factory,
@@ -95,7 +111,7 @@ testPolicy("${name}", () => ${factory}());
 
 /** An even split to start from: green from the first minute, to be changed under test. */
 export const budgetFiles = (name, factory) => ({
-  "package.json": manifest(`budget-${name}`, `Budget rule ${name}.`, ["@kvcache/kernels"]),
+  "package.json": manifest(`budget-${name}`, `Budget rule ${name}: keep …`, ["@kvcache/kernels"]),
   "README.md": readme(
     `budget-${name}`,
     factory,

@@ -3,6 +3,14 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { root, workspacePackages } from "./workspace.ts";
 
+const scripts = new URL("../scripts/", import.meta.url);
+const { placeholders, policyFiles, budgetFiles } = await import(`${scripts}package-templates.mjs`);
+const { sections } = await import(`${scripts}method-sections.mjs`);
+
+/** Parts of a template that stand in a text as they were written. */
+const leftovers = (text: string): readonly string[] =>
+  placeholders.filter((part: string) => text.includes(part));
+
 const methods = workspacePackages.flatMap(({ folder, manifest }) => {
   const match = /^packages\/(policies|budgets)\/(?!all$)(.*)$/.exec(folder);
   if (!match) return [];
@@ -56,11 +64,26 @@ describe.each(methods)("$folder", ({ folder, manifest, prefix, name }) => {
     expect(readme).toMatch(/```ts\n[\s\S]+from "@kvcache\/[\s\S]+```/);
   });
 
+  it("has nothing left to fill in", () => {
+    const left = ["README.md", "package.json", "src/index.ts"].map((path) => leftovers(read(path)));
+    expect(left, "replace what the template wrote").toEqual([[], [], []]);
+    // The table of docs/methods.md that it stands in.
+    if (prefix === "policy") expect(Object.keys(sections)).toContain(manifest.kvcache?.section);
+  });
+
   it("calls its conformance suite first", () => {
     const suite = prefix === "policy" ? "testPolicy" : "testBudget";
     expect(read("src/index.test.ts")).toMatch(new RegExp(`^${suite}\\(`, "m"));
     expect(manifest.devDependencies).toHaveProperty(["@kvcache/testing"]);
   });
+});
+
+it("finds what templates leave to fill in", () => {
+  for (const files of [policyFiles("my-idea", "myIdea"), budgetFiles("my-rule", "myRule")])
+    for (const path of ["README.md", "package.json", "src/index.ts"])
+      expect(leftovers(files[path]), path).not.toEqual([]);
+  const written = JSON.stringify([policyFiles("a", "a"), budgetFiles("b", "b")]);
+  for (const part of placeholders) expect(written, part).toContain(part);
 });
 
 it("lists every policy in the umbrella", () => {

@@ -8,6 +8,7 @@ export interface WorkspacePackage {
   readonly folder: string;
   readonly manifest: {
     readonly name: string;
+    readonly kvcache?: { readonly section: string };
     readonly dependencies?: Record<string, string>;
     readonly peerDependencies?: Record<string, string>;
     readonly devDependencies?: Record<string, string>;
