@@ -30,6 +30,10 @@ typedef float UnalignedF __attribute__((vector_size(W * 4), aligned(4), may_alia
 typedef int32_t UnalignedI __attribute__((vector_size(W * 4), aligned(4), may_alias));
 typedef float UnalignedF4 __attribute__((vector_size(16), aligned(4), may_alias));
 
+constexpr float kLog2E = 1.44269504f;
+// A running softmax's maximum before its first logit: above −∞, so that masked logits give weight 0.
+constexpr float kNoMaximum = -1e20f;
+
 KV_INLINE F load(const float* p) { return *reinterpret_cast<const UnalignedF*>(p); }
 KV_INLINE I load(const int32_t* p) { return *reinterpret_cast<const UnalignedI*>(p); }
 KV_INLINE void store(float* p, F v) { *reinterpret_cast<UnalignedF*>(p) = v; }

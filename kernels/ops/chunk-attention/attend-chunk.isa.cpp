@@ -10,8 +10,6 @@
 namespace kv::KV_ISA {
 namespace {
 
-constexpr float kLog2E = 1.44269504f;
-
 // Keys of the tokens that are cached, [count][stride], zero lines up to a multiple of kUnroll.
 int loadCached(const Chunk& c, int stride, float* keys, std::vector<int32_t>& tokens) {
   for (int i = 0; i < c.numTokens; i++)

@@ -5,10 +5,6 @@
 
 namespace kv::KV_ISA {
 
-constexpr float kLog2E = 1.44269504f;
-// Start of a running maximum (base 2): below every logit, so that masked ones (−∞) still give 0.
-constexpr float kNoMaximum = -1e20f;
-
 struct PanelRows {
   int firstRow, numRows;
   int32_t last[kPanel];      // last slot that the row sees

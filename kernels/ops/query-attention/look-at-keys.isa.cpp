@@ -11,19 +11,17 @@
 namespace kv::KV_ISA {
 namespace {
 
-constexpr float kLog2E = 1.44269504f;
-constexpr float kNoMaximum = -1e20f;  // above −∞, so that masked logits give weight 0
 constexpr float kInfinity = __builtin_inff();
 
 // Up to kPanel queries with their softmax so far; logits are in base 2.
-struct Panel {
+struct LookedPanel {
   int32_t numQueries;
   int32_t position[kPanel];
   float maximum[kPanel], sum[kPanel];
   float shift[kPanel];  // log2 of factor / Σ: a weight is 2^(logit + shift)
 };
 
-void packPanel(const HeadQueries& h, int first, Panel& panel, float* queries) {
+void packPanel(const HeadQueries& h, int first, LookedPanel& panel, float* queries) {
   panel.numQueries = h.count - first < kPanel ? h.count - first : kPanel;
   for (int i = 0; i < kPanel; i++) {
     const bool used = i < panel.numQueries;
@@ -38,7 +36,7 @@ void packPanel(const HeadQueries& h, int first, Panel& panel, float* queries) {
 
 // Masks what comes after the query, and takes the tile into the running softmax.
 template <int NV>
-KV_INLINE void addTile(const int32_t* positions, int count, int padded, bool masked, Panel& panel,
+KV_INLINE void addTile(const int32_t* positions, int count, int padded, bool masked, LookedPanel& panel,
                        float* logits) {
   for (int v = 0; v < NV; v++) {
     const I query = load(panel.position + v * W);
@@ -60,7 +58,7 @@ KV_INLINE void addTile(const int32_t* positions, int count, int padded, bool mas
   }
 }
 
-void closePanel(const HeadQueries& h, int first, Panel& panel) {
+void closePanel(const HeadQueries& h, int first, LookedPanel& panel) {
   for (int i = 0; i < kPanel; i++) {
     const float factor = i < panel.numQueries ? h.factors[first + i] : 0;
     // A query that sees no key, or whose weights count nothing, adds nothing.
@@ -73,7 +71,7 @@ void closePanel(const HeadQueries& h, int first, Panel& panel) {
 // Joins the panel's weights on `count` scored keys into one vector per key: maxima of their
 // logarithms, or sums.
 template <int NV>
-KV_INLINE void reduceTile(QueryReduce reduce, int count, const Panel& panel, const float* logits,
+KV_INLINE void reduceTile(QueryReduce reduce, int count, const LookedPanel& panel, const float* logits,
                           float* lines) {
   F shift[NV];
   for (int v = 0; v < NV; v++) shift[v] = load(panel.shift + v * W);
@@ -115,7 +113,7 @@ void look(const HeadQueries& h) {
   loadPieces(h, numTiles * kTile, keys);
 
   for (int first = 0; first < h.count; first += kPanel) {
-    Panel panel;
+    LookedPanel panel;
     packPanel(h, first, panel, queries);
     const int lowest = panel.position[0], last = panel.position[panel.numQueries - 1];
     withVectors(panel.numQueries, [&](auto vectors) {

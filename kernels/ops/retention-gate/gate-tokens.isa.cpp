@@ -10,8 +10,6 @@
 namespace kv::KV_ISA {
 namespace {
 
-constexpr float kLog2E = 1.44269504f;
-
 // RMS norm of x [width], times weights and a factor.
 void normed(const float* x, const float* weights, int width, float epsilon, float factor,
             float* out) {

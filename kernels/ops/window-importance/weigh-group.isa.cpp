@@ -8,9 +8,6 @@
 namespace kv::KV_ISA {
 namespace {
 
-constexpr float kLog2E = 1.44269504f;
-constexpr float kNoMaximum = -1e20f;  // above −∞, so that masked logits give weight 0
-
 // Queries [first, first + count) of one member of the group, in base 2: [headDim][kPanel].
 void packQueries(const GroupQueries& g, int first, int count, int member, float* lanes) {
   const float factor = g.scale * kLog2E / (g.maximum ? 1.f : float(g.groupSize));

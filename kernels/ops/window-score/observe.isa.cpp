@@ -7,19 +7,17 @@
 namespace kv::KV_ISA {
 namespace {
 
-constexpr float kLog2E = 1.44269504f;
-constexpr float kNoMaximum = -1e20f;  // above −∞, so that masked logits give weight 0
 constexpr int kMaxPanels = (kMaxObserved + kPanel - 1) / kPanel;
 
 // A panel of queries with its running softmax.
-struct Panel {
+struct ObservedPanel {
   int numQueries;
   int32_t position[kPanel];
   float maximum[kPanel], sum[kPanel];
   float* queries;  // [headDim][kPanel]
 };
 
-void packPanel(const Observation& o, int first, Panel& panel) {
+void packPanel(const Observation& o, int first, ObservedPanel& panel) {
   panel.numQueries = o.numQueries - first < kPanel ? o.numQueries - first : kPanel;
   for (int i = 0; i < kPanel; i++) {
     const bool used = i < panel.numQueries;
@@ -33,7 +31,7 @@ void packPanel(const Observation& o, int first, Panel& panel) {
 
 // Scores of a tile become weights relative to the panel's maximum so far.
 template <int NV>
-KV_INLINE void weighTile(const int32_t* positions, int count, int padded, bool masked, Panel& panel,
+KV_INLINE void weighTile(const int32_t* positions, int count, int padded, bool masked, ObservedPanel& panel,
                          float* scores) {
   for (int v = 0; v < NV; v++) {
     const I query = load(panel.position + v * W);
@@ -62,7 +60,7 @@ KV_INLINE void weighTile(const int32_t* positions, int count, int padded, bool m
 // Adds weights · factor (raised to the power, zero within the buffer) to one sum vector per token.
 template <int NV>
 KV_INLINE void addTile(const Observation& o, const int32_t* positions, int count, bool buffered,
-                       const Panel& panel, const F* factor, const float* weights, float* sums) {
+                       const ObservedPanel& panel, const F* factor, const float* weights, float* sums) {
   for (int j = 0; j < count; j++) {
     F total = load(sums + size_t(j) * W);
     for (int v = 0; v < NV; v++) {
@@ -79,7 +77,7 @@ KV_INLINE void addTile(const Observation& o, const int32_t* positions, int count
 }
 
 // Weights · factor, one line of all tokens per query.
-void storeTile(const Observation& o, int tile, int count, int panelIndex, const Panel& panel,
+void storeTile(const Observation& o, int tile, int count, int panelIndex, const ObservedPanel& panel,
                const F* factor, const float* weights) {
   float factors[kPanel];
   for (int v = 0; v < kVectors; v++) store(factors + v * W, factor[v]);
@@ -101,7 +99,7 @@ void observeRow(const Observation& o) {
   float* queries = lines + size_t(kTile) * W;
   float* maxima = queries + size_t(numPanels) * d * kPanel;  // of a panel after each tile
   float* weights = maxima + size_t(numTiles) * numPanels * kPanel;
-  Panel panels[kMaxPanels];
+  ObservedPanel panels[kMaxPanels];
   for (int p = 0; p < numPanels; p++) {
     panels[p].queries = queries + size_t(p) * d * kPanel;
     packPanel(o, p * kPanel, panels[p]);
