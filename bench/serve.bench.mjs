@@ -16,6 +16,8 @@ const folder = fileURLToPath(new URL("../packages/model-tiny/model", import.meta
 const threads = 2;
 const fullSequences = 4;
 const blockSize = 16;
+/** Must fit what is kept of the shortest prompt. */
+const protectedWindow = 8;
 
 const settings = [
   { name: "full", factor: 1 },
@@ -26,8 +28,6 @@ const settings = [
 
 function planOf({ factor, evicts }) {
   if (!evicts) return {};
-  // The window that is protected must fit what is kept of the shortest prompt.
-  const protectedWindow = factor === 64 ? 8 : 32;
   return { eviction: { policy: kvCompress({ protectedWindow }), target: { ratio: 1 / factor } } };
 }
 

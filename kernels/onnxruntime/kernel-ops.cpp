@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "attention-spread.h"
+#include "block-schedule.h"
 #include "compact.h"
 #include "defensive-score.h"
 #include "draw-tokens.h"
@@ -212,6 +213,20 @@ void TopKOp::compute(Context& context) const {
             call.input<uint32_t>(3, rows + 1), indices.data, rows, scores.size, indices.size,
             call.integer(1) == 1},
            context.parallelFor());
+  context.require(problem.empty(), problem);
+}
+
+void BlockScheduleOp::compute(Context& context) const {
+  NativeCall call(context, 1, 2, 0);
+  const Span<uint32_t> counts = call.output<uint32_t>(0);
+  const Span<const float> scores = call.input<float>(1);
+  const int32_t rowsPerSequence = call.integer(0), blockSize = call.integer(1);
+  context.require(rowsPerSequence > 0 && blockSize > 0, "expected rows and slots");
+  const std::string problem =
+      blockSchedule({call.input<uint32_t>(0, counts.size + 1), scores.data,
+                     call.input<uint32_t>(2, counts.size / rowsPerSequence), counts.data,
+                     counts.size, scores.size, uint32_t(rowsPerSequence), uint32_t(blockSize)},
+                    context.parallelFor());
   context.require(problem.empty(), problem);
 }
 

@@ -141,6 +141,15 @@ struct TopKOp : StatelessOp {
   void compute(Context& context) const;
 };
 
+struct BlockScheduleOp : StatelessOp {
+  using StatelessOp::StatelessOp;
+  static constexpr const char* name = "BlockSchedule";
+  // handle, integers, floats; rowIndptr, scores, wanted
+  static constexpr Type inputs[] = {kInt64, kInt64, kFloat, kUint32, kFloat, kUint32};
+  static constexpr Type outputs[] = {kUint32};  // counts
+  void compute(Context& context) const;
+};
+
 struct DrawTokensOp : StatelessOp {
   using StatelessOp::StatelessOp;
   static constexpr const char* name = "DrawTokens";

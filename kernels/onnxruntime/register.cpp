@@ -28,6 +28,7 @@ OrtCustomOpDomain* createDomain() {
                               customOp<TopKOp>(),
                               customOp<CompactOp>(),
                               customOp<DrawTokensOp>(),
+                              customOp<BlockScheduleOp>(),
                               customOp<QueryAttentionOp>(),
                               customOp<KeyRedundancyOp>(),
                               customOp<KeyDiffOp>(),

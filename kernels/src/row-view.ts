@@ -55,15 +55,23 @@ export const gatherValues = (row: RowView, out?: Float32Array): Float32Array =>
   gatherEntries(row, "value", out);
 
 /** Positions of a row in slot order, [length]; `out` may be longer. */
-export function gatherPositions(
+export const gatherPositions = (
   row: RowView,
   out: Int32Array = new Int32Array(row.length),
-): Int32Array {
-  const { blockSize } = row.arena.layout;
-  for (let i = 0; i < row.blocks.length; i++) {
-    const start = row.blocks[i]! * blockSize;
-    const count = Math.min(blockSize, row.length - i * blockSize);
-    out.set(row.arena.positions.subarray(start, start + count), i * blockSize);
+): Int32Array => gatherSlots(row, row.arena.positions, out, 0);
+
+/** Values of a row's slots in a table with one per physical slot, written to out[begin …). */
+export function gatherSlots<T extends Int32Array | Float32Array>(
+  { arena, blocks, length }: RowView,
+  table: T,
+  out: T,
+  begin: number,
+): T {
+  const { blockSize } = arena.layout;
+  for (let i = 0, at = begin; i < blocks.length; i++) {
+    const start = blocks[i]! * blockSize;
+    const end = start + Math.min(blockSize, length - i * blockSize);
+    for (let slot = start; slot < end; slot++) out[at++] = table[slot]!;
   }
   return out;
 }

@@ -2,11 +2,12 @@ import {
   type BudgetTarget,
   defineKernel,
   hostArray,
+  hostTensor,
   type KvBatch,
   type Tensor,
 } from "@kvcache/core";
 import { blockScheduleWgsl } from "./block-schedule.wgsl.ts";
-import { blocksToEvict, commonBlockSize } from "./blocks-to-evict.ts";
+import { commonBlockSize, wantedBlocks } from "./blocks-to-evict.ts";
 
 export interface BlockScheduleParams {
   readonly batch: KvBatch;
@@ -29,34 +30,34 @@ export interface BlockScheduleParams {
  */
 export const blockSchedule = defineKernel<BlockScheduleParams>({
   name: "block-schedule",
-  reference({ batch, target, scores, protectedWindow, evictBlocks, counts }) {
+  reference(params) {
+    const { batch, scores, counts } = params;
     const indptr = hostArray(batch.rowIndptr, "u32");
     const scoreOf = hostArray(scores, "f32");
     const out = hostArray(counts, "u32");
     const blockSize = commonBlockSize(batch.layout);
     const rowsPerSequence = batch.layers.length * batch.shape.numKvHeads;
-    batch.nextPositions.forEach((nextPosition, sequence) => {
+    wantedBlocks(params).forEach((wanted, sequence) => {
       const first = sequence * rowsPerSequence;
       const rowCosts = Array.from({ length: rowsPerSequence }, (_, row) =>
         blockCosts(scoreOf.slice(indptr[first + row]!, indptr[first + row + 1]!), blockSize),
       );
-      const lengths = rowCosts.map((_, row) => indptr[first + row + 1]! - indptr[first + row]!);
-      const wanted =
-        evictBlocks ??
-        blocksToEvict({
-          target,
-          lengths,
-          nextPosition,
-          blockSize,
-          protectedWindow,
-          layout: batch.layout,
-        });
       cheapest(rowCosts, wanted).forEach((blocks, row) => {
-        const evicted =
-          blocks === 0 ? 0 : (blocks - 1) * blockSize + hanging(lengths[row]!, blockSize);
-        out[first + row] = lengths[row]! - evicted;
+        const length = indptr[first + row + 1]! - indptr[first + row]!;
+        const evicted = blocks === 0 ? 0 : (blocks - 1) * blockSize + hanging(length, blockSize);
+        out[first + row] = length - evicted;
       });
     });
+  },
+  native: (params) => {
+    const { batch, scores, counts } = params;
+    const rowsPerSequence = batch.layers.length * batch.shape.numKvHeads;
+    return {
+      inputs: [batch.rowIndptr, scores, hostTensor(wantedBlocks(params))],
+      outputs: [counts],
+      integers: [counts.length, rowsPerSequence, commonBlockSize(batch.layout)],
+      floats: [],
+    };
   },
   wgsl: blockScheduleWgsl,
 });

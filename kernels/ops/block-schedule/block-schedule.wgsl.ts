@@ -1,9 +1,9 @@
-import { hostArray, hostTensor, type WgslKernel } from "@kvcache/core";
+import { hostTensor, type WgslKernel } from "@kvcache/core";
 import { recordDivision } from "../../src/divide-among-rows.wgsl.ts";
 import { forEachCode, workgroupsFor } from "../../src/wgsl-thread.ts";
 import { recordProtectedCounts } from "../uniform-counts/protected-counts.wgsl.ts";
 import type { BlockScheduleParams } from "./block-schedule.ts";
-import { blocksToEvict, commonBlockSize } from "./blocks-to-evict.ts";
+import { commonBlockSize, wantedBlocks } from "./blocks-to-evict.ts";
 
 /** Blocks that can go when a row's `count` cheapest slots do; limits: see below. */
 const share = (blockSize: number) => /* wgsl */ `
@@ -32,19 +32,11 @@ const countsCode = (blockSize: number) =>
 
 export const blockScheduleWgsl: WgslKernel<BlockScheduleParams> = {
   supports: ({ batch }) => "data" in batch.rowIndptr,
-  record({ batch, target, scores, protectedWindow, evictBlocks, counts }, recorder) {
+  record(params, recorder) {
+    const { batch, scores, counts } = params;
     const { numRows, layout, rowIndptr } = batch;
-    const indptr = hostArray(rowIndptr, "u32");
     const blockSize = commonBlockSize(layout);
     const rows = batch.layers.length * batch.shape.numKvHeads;
-    const wanted = batch.nextPositions.map((nextPosition, sequence) => {
-      if (evictBlocks !== undefined) return evictBlocks;
-      const lengths = Array.from({ length: rows }, (_, row) => {
-        const at = sequence * rows + row;
-        return indptr[at + 1]! - indptr[at]!;
-      });
-      return blocksToEvict({ target, lengths, nextPosition, blockSize, protectedWindow, layout });
-    });
     const own = { buffer: rowIndptr, type: "u32" };
     const isProtected = recordProtectedCounts(recorder, batch, scores);
     const limits = recorder.tensor("u32", 2 * numRows);
@@ -62,7 +54,7 @@ export const blockScheduleWgsl: WgslKernel<BlockScheduleParams> = {
       scores,
       numRows,
       rowsPerGroup: rows,
-      wanted: hostTensor(Uint32Array.from(wanted)),
+      wanted: hostTensor(wantedBlocks(params)),
       share: share(blockSize),
       limits,
       cheapest: true,

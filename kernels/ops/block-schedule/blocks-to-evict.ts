@@ -1,9 +1,11 @@
 import {
   type BudgetTarget,
   type CacheLayout,
+  hostArray,
   KvCacheError,
   sequenceTokenBytes,
 } from "@kvcache/core";
+import type { BlockScheduleParams } from "./block-schedule.ts";
 
 export interface BlockDemand {
   readonly target: BudgetTarget;
@@ -37,6 +39,27 @@ export function blocksToEvict(demand: BlockDemand): number {
   let blocks = 0;
   for (let row = 0; row < rows; row++) blocks += Math.ceil(lengths[row]! / blockSize);
   return Math.max(0, blocks - allowedBlocks(target, blockSize, demand.layout) * rows);
+}
+
+/** Blocks that each sequence of the batch gives back, u32 [sequences]. */
+export function wantedBlocks({
+  batch,
+  target,
+  protectedWindow,
+  evictBlocks,
+}: BlockScheduleParams): Uint32Array {
+  const indptr = hostArray(batch.rowIndptr, "u32");
+  const { layout } = batch;
+  const blockSize = commonBlockSize(layout);
+  const rows = batch.layers.length * batch.shape.numKvHeads;
+  return Uint32Array.from(batch.nextPositions, (nextPosition, sequence) => {
+    if (evictBlocks !== undefined) return evictBlocks;
+    const lengths = Array.from({ length: rows }, (_, row) => {
+      const at = sequence * rows + row;
+      return indptr[at + 1]! - indptr[at]!;
+    });
+    return blocksToEvict({ target, lengths, nextPosition, blockSize, protectedWindow, layout });
+  });
 }
 
 /** Blocks of each row, on average, that a target in tokens (rounded up) or bytes (down) allows. */

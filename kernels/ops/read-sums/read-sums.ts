@@ -1,6 +1,6 @@
 import { defineKernel, hostArray, type KvBatch, type Tensor } from "@kvcache/core";
 import { forEachRow } from "../../src/batch-rows.ts";
-import { slotOf } from "../../src/row-view.ts";
+import { gatherSlots } from "../../src/row-view.ts";
 import { readSumsWgsl } from "./read-sums.wgsl.ts";
 
 export interface ReadSumsParams {
@@ -20,8 +20,10 @@ export const readSums = defineKernel<ReadSumsParams>({
     const scores = hostArray(out, "f32");
     forEachRow(batch, ({ view, begin }) => {
       const sums = power === 1 ? view.arena.sumAttention : view.arena.sumSquaredAttention;
-      for (let j = 0; j < view.length; j++) scores[begin + j] = sums[slotOf(view, j)]! * scale;
+      gatherSlots(view, sums, scores, begin);
     });
+    if (scale === 1) return;
+    for (let i = 0; i < batch.totalSlots; i++) scores[i]! *= scale;
   },
   wgsl: readSumsWgsl,
 });

@@ -58,6 +58,8 @@ export interface BudgetAllocator {
    * half, such as "its threshold decides how much stays". Plans then take { ratio: 1 } only.
    */
   readonly withoutTarget?: string;
+  /** Whether { ratio: 1 } surely evicts nothing, so that such a plan never has to score at all. */
+  readonly keepsAllAtRatio1?: boolean;
   /**
    * Tokens that the plan promises to keep at most, summed over all rows of one sequence. Throws
    * when the target cannot be reached (fewer than the protected tokens, say).

@@ -2,7 +2,7 @@ import type { KvCacheError } from "@kvcache/core";
 import type { CompressionLifecycle } from "./compression-lifecycle.ts";
 import type { Foresight } from "./foresight.ts";
 import { isOutOfBlocks, outOfBlocks, shortOfBlocks } from "./out-of-blocks.ts";
-import { firstShort, fits } from "./scheduler.ts";
+import { firstShort, fits, nextToAdmit } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import type { StepTools } from "./step-tools.ts";
 
@@ -13,8 +13,11 @@ export interface BlockSupply {
    * sessions, by compression, from the least urgent, in this order.
    */
   makeRoom(): Promise<void>;
-  /** Lets waiting sequences in, most urgent first, while slots and blocks really are there. */
-  admit(): Promise<void>;
+  /**
+   * Lets waiting sequences in, most urgent first, while slots and blocks really are there and the
+   * prompts that run do not take all of a step's `promptTokens` already.
+   */
+  admit(promptTokens: number): Promise<void>;
 }
 
 export interface SupplyLimits {
@@ -161,11 +164,12 @@ export function createBlockSupply(
       }
     },
 
-    async admit() {
+    async admit(promptTokens) {
       // Whoever just lost blocks would only take them back.
-      while (!roster.relieved && roster.waiting.length > 0) {
-        const head = roster.waiting[0]!;
+      while (!roster.relieved) {
         const { running } = roster;
+        const head = nextToAdmit(roster.waiting, running, promptTokens);
+        if (!head) return;
         const lower = running.filter(({ priority }) => priority < head.priority);
         if (running.length > 0 && widthOf(running) + head.width > maxSequences) {
           if (lower.length === 0 || !(await takeBack(lower, head))) return;

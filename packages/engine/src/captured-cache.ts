@@ -68,7 +68,7 @@ export function restoreSequence(
     refuse("holds another prompt", tokenIds.length, "Begin the prompt with its tokens, and go on.");
   if (state.ropeClass !== origin.ropeClass)
     refuse("was rotated for another length", state.ropeClass, "Capture it anew.");
-  const { interval, pressure } = plan.policy?.trigger ?? {};
+  const { interval, pressure } = plan.trigger;
   const laterOnes = interval !== undefined || pressure === true || sequence.session !== undefined;
   if (laterOnes && plan.createObserver)
     refuse(

@@ -52,7 +52,7 @@ export function createCompressionLifecycle(tools: StepTools): CompressionLifecyc
   function isSqueezable(sequence: Sequence): boolean {
     const { plan, cached, compressions, futileAt } = sequence;
     return (
-      plan.policy?.trigger.pressure === true &&
+      plan.trigger.pressure === true &&
       sequence.decoding &&
       futileAt !== cached &&
       cached - (compressions.at(-1)?.tokens ?? 0) >= blockSize

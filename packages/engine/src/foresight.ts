@@ -47,17 +47,17 @@ export function createForesight(layout: CacheLayout, account: BlockAccount): For
   function count(sequence: Sequence, end: number): readonly number[] {
     const { policy } = sequence.plan;
     const full = account.forTokens(end, 1);
-    const { interval, pressure = false, prefill = false } = policy?.trigger ?? {};
+    const { interval, pressure = false, prefill = false } = sequence.plan.trigger;
     if (!policy || policy.readSelector || !(prefill || interval || pressure)) return full;
     const repeats = interval !== undefined || pressure;
     const seen = repeats ? end : Math.min(end, sequence.compressAfter);
     const tokens = kept(sequence, seen);
     if (tokens === undefined) return full;
     const growth = repeats ? Math.min(end, interval ?? blockSize) : end - seen;
-    // Each row may have a ragged block, and grows until the next event.
-    const perRow = tokens / ownRows + growth;
+    // Each row grows until the next event, and all but one slot of its last block may be empty.
+    const perRow = tokens / ownRows + growth + blockSize - 1;
     return full.map((blocks, arena) =>
-      Math.min(blocks, account.rows[arena]! * (Math.ceil(perRow / blockSize) + 1)),
+      Math.min(blocks, Math.ceil((account.rows[arena]! * perRow) / blockSize)),
     );
   }
 

@@ -78,7 +78,7 @@ export function createPrefixReuse(options: PrefixReuseOptions): PrefixReuse {
    */
   const wantsCompressed = (sequence: Sequence): boolean => {
     const { plan, prefillOpen, compressAfter, promptLength, session } = sequence;
-    const { interval, pressure } = plan.policy?.trigger ?? {};
+    const { interval, pressure } = plan.trigger;
     const laterOnes = interval !== undefined || pressure === true || session !== undefined;
     return (
       prefillOpen &&

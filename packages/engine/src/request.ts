@@ -138,7 +138,7 @@ export function resolveRequest(
   if (room < Math.min(1, maxTokens)) throw tooLong(ids.length, 1, context);
   if (request.maxTokens !== undefined && maxTokens > room)
     throw tooLong(ids.length, maxTokens, context);
-  const first = plan.policy?.trigger.prefill ? compressAfter : ids.length;
+  const first = plan.trigger.prefill ? compressAfter : ids.length;
   const blocks = account.forTokens(first);
   if (!fits(blocks, account.totals) || first > rowCapacity(runtime))
     throw new KvCacheError(

@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { byUrgency, firstShort, leastUrgent, type Schedulable, shareTokens } from "./scheduler.ts";
+import {
+  byUrgency,
+  firstShort,
+  leastUrgent,
+  nextToAdmit,
+  type Schedulable,
+  shareTokens,
+} from "./scheduler.ts";
 
 const decode = (arrival: number, priority = 0): Schedulable => ({
   priority,
@@ -24,6 +31,28 @@ const sequences = fc.array(
   }),
   { maxLength: 20 },
 );
+
+describe("nextToAdmit", () => {
+  const waiting = [prefill(5, 400), prefill(6, 30), prefill(7, 20)];
+
+  it("takes the first one while the prompts that run leave room in the step", () => {
+    expect(nextToAdmit([], [], 64)).toBeUndefined();
+    expect(nextToAdmit(waiting, [], 64)).toBe(waiting[0]);
+    expect(nextToAdmit(waiting, [decode(0), prefill(1, 63)], 64)).toBe(waiting[0]);
+  });
+
+  it("lets others wait for prompts that fill the step, unless they would be done before", () => {
+    expect(nextToAdmit(waiting, [prefill(1, 300), prefill(2, 500)], 64)).toBe(waiting[1]);
+    expect(nextToAdmit(waiting, [prefill(1, 25), prefill(2, 500)], 64)).toBe(waiting[2]);
+    expect(nextToAdmit(waiting, [prefill(1, 20), prefill(2, 500)], 64)).toBeUndefined();
+  });
+
+  it("does not make a higher priority wait for lower ones, nor lower ones pass it", () => {
+    const urgent = [prefill(9, 800, 1), ...waiting];
+    expect(nextToAdmit(urgent, [prefill(1, 300)], 64)).toBe(urgent[0]);
+    expect(nextToAdmit(urgent, [prefill(1, 300, 1)], 64)).toBeUndefined();
+  });
+});
 
 describe("shareTokens", () => {
   it("feeds decoding sequences first and gives prompts the rest", () => {

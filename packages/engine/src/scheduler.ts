@@ -44,6 +44,29 @@ export function leastUrgent<S extends Schedulable>(sequences: readonly S[]): S |
 }
 
 /**
+ * Who is let in next: the most urgent one that waits. While prompts of its priority or above take
+ * all of a step's `promptTokens` another one would only hold blocks, unless it is shorter than each
+ * of them: it shares the step with them then, and is done before them.
+ */
+export function nextToAdmit<S extends Schedulable>(
+  waiting: readonly S[],
+  running: readonly S[],
+  promptTokens: number,
+): S | undefined {
+  const [head] = waiting;
+  if (!head) return undefined;
+  let pending = 0;
+  let shortest = Number.POSITIVE_INFINITY;
+  for (const prompt of running) {
+    if (prompt.decoding || prompt.priority < head.priority) continue;
+    pending += prompt.pending;
+    shortest = Math.min(shortest, prompt.pending);
+  }
+  if (pending < promptTokens) return head;
+  return waiting.find((one) => one.priority === head.priority && one.pending < shortest);
+}
+
+/**
  * How many tokens each running sequence feeds in this step: [running.length], at most
  * `maxBatchTokens` in all. Every decoding sequence feeds its token first; the rest goes to prompts,
  * the most urgent priority first and shared evenly inside it, so that neither does a long prompt

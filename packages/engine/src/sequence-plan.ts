@@ -10,6 +10,7 @@ import {
   type SignalKind,
   signalFlag,
   signalsOf,
+  type Trigger,
   validatePlan,
 } from "@kvcache/core";
 import { chunkSignals } from "./observation.ts";
@@ -19,6 +20,8 @@ export interface SequencePlan {
   readonly plan: CachePlan;
   readonly policy: EvictionPolicy | undefined;
   readonly target: BudgetTarget | undefined;
+  /** When the engine compresses by itself; never where nothing could be evicted. */
+  readonly trigger: Partial<Trigger>;
   readonly fingerprint: string;
   /** Bits of `signalFlag` while prompt tokens are fed, and while generated ones are. */
   readonly prefillFlags: number;
@@ -128,6 +131,7 @@ export function sequencePlan(
     plan: checked,
     policy,
     target: checked.eviction?.target,
+    trigger: policy && !keepsAll(checked) ? policy.trigger : {},
     fingerprint: planFingerprint(checked),
     prefillFlags,
     decodeFlags,
@@ -145,6 +149,14 @@ export function sequencePlan(
     sharesBlocks: sharesPrompt && powers.size === 0,
     sharesPrompt,
   });
+}
+
+/** Whether the plan's target says that everything stays, as it is. */
+function keepsAll({ eviction }: CachePlan): boolean {
+  const { policy, target } = eviction!;
+  const { budget, transform, readSelector } = policy;
+  if (transform || readSelector || !budget.keepsAllAtRatio1) return false;
+  return "ratio" in target && target.ratio === 1;
 }
 
 /** Chunk signals are there only where the model was loaded to give them out. */

@@ -146,7 +146,7 @@ export class Sequence implements Schedulable {
 
   /** Whether a compression may still come that asks for what passes gather. */
   get mayCompress(): boolean {
-    const { interval, pressure } = this.plan.policy?.trigger ?? {};
+    const { interval, pressure } = this.plan.trigger;
     return (
       this.prefillOpen ||
       interval !== undefined ||
@@ -185,7 +185,7 @@ export class Sequence implements Schedulable {
 
   /** Tokens of its answer that can be fed until a compression is due. */
   get tokensToCompression(): number {
-    const { interval = Number.POSITIVE_INFINITY } = this.plan.policy?.trigger ?? {};
+    const { interval = Number.POSITIVE_INFINITY } = this.plan.trigger;
     const since = Math.max(this.promptLength, this.compressions.at(-1)?.tokens ?? 0);
     return since + interval - this.cached;
   }
@@ -213,7 +213,7 @@ export class Sequence implements Schedulable {
     this.promptLength = ids.length;
     this.compressAfter = compressAfter;
     const lastCompressed = this.compressions.at(-1)?.tokens ?? 0;
-    this.prefillOpen = this.plan.policy?.trigger.prefill === true && lastCompressed < compressAfter;
+    this.prefillOpen = this.plan.trigger.prefill === true && lastCompressed < compressAfter;
     this.reserved = false;
     this.reads = undefined;
     this.futileAt = -1;

@@ -79,7 +79,7 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
     await forkPrompts();
     await capture();
     await supply.makeRoom();
-    await supply.admit();
+    await supply.admit(roomForPrompts());
     return forward();
   }
 
@@ -117,11 +117,18 @@ export function createServingLoop(options: ServingLoopOptions): ServingLoop {
       }
   }
 
+  const numDecoding = () => roster.running.filter(({ decoding }) => decoding).length;
+
+  /** Prompt tokens that a step may carry now. */
+  function roomForPrompts(): number {
+    const decoding = numDecoding();
+    const paced = pace?.promptTokens(decoding) ?? Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.min(runtime.maxBatchTokens - decoding, paced));
+  }
+
   async function forward(): Promise<boolean> {
     await selectReads();
-    const numDecoding = roster.running.filter(({ decoding }) => decoding).length;
-    const budget = numDecoding + (pace?.promptTokens(numDecoding) ?? Number.POSITIVE_INFINITY);
-    const counts = shareTokens(roster.running, Math.min(runtime.maxBatchTokens, budget));
+    const counts = shareTokens(roster.running, numDecoding() + roomForPrompts());
     const taking = [...roster.running].flatMap((sequence, i) => {
       const { choice, decoding } = sequence;
       const scores = sequence.cached < sequence.promptLength ? choice?.promptScores : undefined;

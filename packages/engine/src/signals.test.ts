@@ -91,3 +91,19 @@ it("refuses a policy whose parts want different buffers", async () => {
   const plan = testPlan(20, { needs: [needs[0], { ...needs[0], buffer: 0 }] });
   expect(() => engine.generate({ prompt: [1, 2], plan })).toThrow("buffers 3 and 0");
 });
+
+it("gathers nothing for a target that evicts nothing, and never compresses for it", async () => {
+  const { seen, engine } = await watch();
+  const policy = testPlan(20, { needs, trigger: { prefill: true, interval: 2, pressure: true } })
+    .eviction!.policy;
+  for (const keepsAllAtRatio1 of [true, false]) {
+    const budget = { ...policy.budget, keepsAllAtRatio1 };
+    const plan = { eviction: { policy: { ...policy, budget }, target: { ratio: 1 } } };
+    seen.length = 0;
+    const { kv } = await engine.generate({ prompt: promptOf(1, 9), maxTokens: 6, plan }).result;
+    expect(kv).toMatchObject({ tokensKept: 14, compressions: keepsAllAtRatio1 ? 0 : 3 });
+    expect(seen.some(({ flags }) => (flags & signalFlag.sumSquaredAttention) !== 0)).toBe(
+      !keepsAllAtRatio1,
+    );
+  }
+});

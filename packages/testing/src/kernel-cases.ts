@@ -1,5 +1,7 @@
 import type { Encoder, KvBatch, Tensor } from "@kvcache/core";
 import {
+  type BlockScheduleParams,
+  blockSchedule,
   keyDiff,
   keyNorm,
   keyRedundancy,
@@ -71,6 +73,14 @@ export function kernelCases(batch: KvBatch): { readonly [name: string]: Record }
     encoder.run(uniformCounts, { batch, target, scores, keepProtected: true, counts });
     return recordTopK(encoder, batch, scores, counts, tieRule)[part];
   };
+  const scheduled = (options: Partial<BlockScheduleParams>) => (encoder: Encoder) => {
+    const scores = norms(encoder);
+    encoder.run(protectScores, { batch, scores });
+    const counts = encoder.tensor("u32", batch.numRows);
+    const { target = { ratio: 1 }, protectedWindow = 0, evictBlocks } = options;
+    encoder.run(blockSchedule, { batch, target, scores, protectedWindow, evictBlocks, counts });
+    return counts;
+  };
   return {
     "key-norm": norms,
     "key-diff": scored((encoder, out) => encoder.run(keyDiff, { batch, out })),
@@ -96,6 +106,8 @@ export function kernelCases(batch: KvBatch): { readonly [name: string]: Record }
     "top-k, lower slot": top("lower-slot", "indices"),
     "top-k, higher slot": top("higher-slot", "indices"),
     "top-k, row starts": top("lower-slot", "indptr"),
+    "block-schedule, of a ratio": scheduled({ target: { ratio: 0.5 }, protectedWindow: 3 }),
+    "block-schedule, more blocks than there are": scheduled({ evictBlocks: 1000 }),
     "query-attention, largest": gathered("max"),
     "query-attention, sums": gathered("sum"),
     "window-score": window({}),

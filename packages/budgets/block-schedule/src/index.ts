@@ -28,6 +28,7 @@ export function blockSchedule(options: BlockScheduleOptions = {}): BudgetAllocat
   return Object.freeze<BudgetAllocator>({
     name: "block-schedule",
     needs: [],
+    keepsAllAtRatio1: evictBlocks === undefined,
     resolve({ target, lengths, nextPosition, layout, protect }) {
       const blockSize = commonBlockSize(layout);
       const demand = { target, lengths, nextPosition, blockSize, protectedWindow, layout };

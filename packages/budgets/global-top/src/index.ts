@@ -22,6 +22,7 @@ export function globalTop(options: GlobalTopOptions = {}): BudgetAllocator {
   return Object.freeze<BudgetAllocator>({
     name: "global-top",
     needs: [],
+    keepsAllAtRatio1: true,
     resolve(request) {
       // Refuses what an even split could not reach either.
       evenShare(request, true);

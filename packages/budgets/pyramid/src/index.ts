@@ -31,6 +31,7 @@ export function pyramid(options: PyramidOptions = {}): BudgetAllocator {
   return Object.freeze<BudgetAllocator>({
     name: "pyramid",
     needs: [],
+    keepsAllAtRatio1: true,
     resolve(request) {
       // Refuses what the mean itself cannot reach.
       evenShare(request, keepProtected);

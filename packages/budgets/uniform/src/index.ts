@@ -22,6 +22,7 @@ export const uniform = (options: UniformOptions = {}): BudgetAllocator => {
   return Object.freeze<BudgetAllocator>({
     name: "uniform",
     needs: [],
+    keepsAllAtRatio1: true,
     resolve(request) {
       const { numKvHeads } = request.layout.shape;
       const shares = evenShare(request, keepProtected);
