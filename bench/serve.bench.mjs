@@ -1,7 +1,6 @@
 // One KV-memory budget with room for four full sequences, many requests at once through the engine:
-// kv-compress at kept fractions 1, 1/8, 1/64 against our own full cache in the same run.
-// --max-stall <n>: the scheduler's maxStall in all settings alike, Infinity to read prompts as fast as
-// possible; the engine's own default when absent. What was used stands in the figures.
+// kv-compress at kept fractions 1, 1/8, 1/64 against our own full cache in the same run. The four take
+// turns of a few seconds; times are those of an engine's own turns.
 import { fileURLToPath } from "node:url";
 import { compact } from "../kernels/dist/index.js";
 import { createOrtBackend } from "../packages/backend-ort/dist/index.js";
@@ -11,6 +10,7 @@ import { createEngine } from "../packages/engine/dist/index.js";
 import { createPagedCache } from "../packages/paged/dist/index.js";
 import { kvCompress } from "../packages/policies/kv-compress/dist/index.js";
 import { leastSquares, quantile } from "./statistics.mjs";
+import { takingTurns } from "./taking-turns.mjs";
 
 const folder = fileURLToPath(new URL("../packages/model-tiny/model", import.meta.url));
 const threads = 2;
@@ -21,8 +21,8 @@ const protectedWindow = 8;
 
 const full = { name: "full", factor: 1 };
 const compressed = [1, 8, 64].map((factor) => ({ name: `${factor}`, factor, evicts: true }));
-/** The control runs before and after the setting that must equal it: machines drift. */
-const order = [full, compressed[0], full, ...compressed.slice(1)];
+/** As fast as possible: prompts are not held back for those who decode. */
+const scheduler = { maxStall: Number.POSITIVE_INFINITY };
 
 function planOf({ factor, evicts }) {
   if (!evicts) return {};
@@ -30,7 +30,8 @@ function planOf({ factor, evicts }) {
 }
 
 /** Closed loop: every client sends its next request when the last one is answered. */
-async function serve({ model, backend }, setting, { sizes, numClients, scheduler }) {
+async function serve({ model, backend, turns }, setting, { sizes, numClients }) {
+  const { name } = setting;
   const layout = cacheLayout(model.graph.shape, { blockSize });
   const longest = Math.max(...sizes.map(({ prompt, output }) => prompt + output));
   const budget = fullSequences * longest * sequenceTokenBytes(layout);
@@ -42,27 +43,25 @@ async function serve({ model, backend }, setting, { sizes, numClients, scheduler
     windowSize: 64,
     compaction: compact,
   });
+  const outputs = sum(sizes, ({ output }) => output);
+  const work = outputs + sum(sizes, ({ prompt }) => prompt);
+  const now = () => turns.clock(name);
   const steps = [];
   let peakBytes = 0;
   let last = 0;
-  const cpuMs = () => {
-    const { user, system } = process.cpuUsage();
-    return (user + system) / 1000;
-  };
-  let lastCpu = 0;
   const sink = (event) => {
     if (event.type !== "step") return;
     const { residentBytes, residentTokens } = cache.stats();
     peakBytes = Math.max(peakBytes, residentBytes);
-    const cpu = cpuMs();
-    steps.push({ ...event, wall: event.time - last, cpu: cpu - lastCpu, residentTokens });
-    last = event.time;
-    lastCpu = cpu;
+    const time = now();
+    steps.push({ ...event, wall: time - last, residentTokens });
+    last = time;
+    turns.progress(name, (event.prefillTokens + event.decodeTokens) / work);
   };
   // Equal conditions: no request finds another one's prompt.
   const engine = await createEngine({
     model,
-    backend,
+    backend: turns.backend(name, backend),
     cache,
     prefixCache: false,
     scheduler,
@@ -73,13 +72,11 @@ async function serve({ model, backend }, setting, { sizes, numClients, scheduler
   const gaps = [];
   const kept = [];
   let next = 0;
-  const began = performance.now();
-  const beganCpu = cpuMs();
-  lastCpu = beganCpu;
   const client = async () => {
     while (next < sizes.length) {
       const index = next++;
       const { prompt, output } = sizes[index];
+      const asked = now();
       const stream = engine.generate({
         prompt: Int32Array.from(
           { length: prompt },
@@ -92,61 +89,49 @@ async function serve({ model, backend }, setting, { sizes, numClients, scheduler
       let before;
       for await (const event of stream) {
         if (event.type !== "token") continue;
-        if (before !== undefined) gaps.push(event.time - before);
-        before = event.time;
+        const time = now();
+        if (before === undefined) firstTokens.push(time - asked);
+        else gaps.push(time - before);
+        before = time;
       }
-      const { timings, kv } = await stream.result;
-      firstTokens.push(timings.ttftMs);
+      const { kv } = await stream.result;
       kept.push(kv.tokensKept);
     }
   };
   await Promise.all(Array.from({ length: numClients }, client));
-  const seconds = (performance.now() - began) / 1000;
-  const cpuSeconds = (cpuMs() - beganCpu) / 1000;
+  const seconds = now() / 1000;
+  turns.leave(name);
   const { preemptions } = engine.stats();
   await engine.dispose();
   cache.dispose();
 
-  const outputs = sizes.reduce((sum, { output }) => sum + output, 0);
   const prefillFree = steps.filter(({ prefillTokens }) => prefillTokens === 0);
-  const decoded = prefillFree.reduce((sum, { decodeTokens }) => sum + decodeTokens, 0);
-  const decodeMs = prefillFree.reduce((sum, { wall }) => sum + wall, 0);
-  const decodeCpuMs = prefillFree.reduce((sum, { cpu }) => sum + cpu, 0);
+  const decoded = sum(prefillFree, ({ decodeTokens }) => decodeTokens);
+  const tokensKept = sum(kept, (tokens) => tokens) / kept.length;
   return {
-    outputs,
-    seconds,
-    decoded,
-    decodeMs,
+    rate: outputs / seconds,
+    decodeRate: (1000 * decoded) / sum(prefillFree, ({ wall }) => wall),
     meanRunning: decoded / prefillFree.length,
-    meanResident: prefillFree.reduce((sum, s) => sum + s.residentTokens, 0) / decoded,
+    meanResident: sum(prefillFree, (step) => step.residentTokens) / decoded,
+    tokensKept,
     steps,
-    withinBudget: peakBytes <= budget,
-    figures: {
-      tokensPerSecond: +(outputs / seconds).toFixed(2),
-      decodeTokensPerSecond: +((1000 * decoded) / decodeMs).toFixed(2),
-      // What other work on the machine disturbs less: tokens per second of processor time.
-      tokensPerCpuSecond: +(outputs / cpuSeconds).toFixed(2),
-      decodeTokensPerCpuSecond: +((1000 * decoded) / decodeCpuMs).toFixed(2),
-      meanRunning: +(decoded / prefillFree.length).toFixed(1),
-      tokensKept: +(kept.reduce((a, b) => a + b, 0) / kept.length).toFixed(1),
-      ttftMs: {
-        p50: Math.round(quantile(firstTokens, 0.5)),
-        p95: Math.round(quantile(firstTokens, 0.95)),
-      },
-      interTokenMs: { p50: +quantile(gaps, 0.5).toFixed(1), p95: +quantile(gaps, 0.95).toFixed(1) },
-      peakBytes,
-      budget,
-      preemptions,
-    },
+    firstTokens,
+    gaps,
+    peakBytes,
+    budget,
+    preemptions,
   };
 }
 
+const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
+
 /**
  * What the memory allows at the price of the steps that were measured: a decode step costs a fixed
- * part, a part per sequence and a part per resident token; a prompt token costs what it added.
+ * part, a part per sequence and a part per resident token; a prompt token costs what it added. As many
+ * sequences run at once as there is room for what each holds when it ends, which admission must leave.
  */
-function costModel(results) {
-  const all = results.flatMap(({ steps }) => steps);
+function boundsOf(results, sizes) {
+  const all = Object.values(results).flatMap(({ steps }) => steps);
   const decode = all.filter(({ prefillTokens }) => prefillTokens === 0);
   const price = leastSquares(
     decode.map(({ sequences, residentTokens }) => [1, sequences, residentTokens]),
@@ -154,15 +139,26 @@ function costModel(results) {
   ).map((coefficient) => Math.max(0, coefficient));
   const stepMs = (sequences, resident) => price[0] + price[1] * sequences + price[2] * resident;
   const mixed = all.filter(({ prefillTokens }) => prefillTokens > 0);
-  const added = mixed.reduce((sum, s) => {
-    const alone = s.decodeTokens > 0 ? stepMs(s.decodeTokens, s.residentTokens) : 0;
-    return sum + Math.max(0, s.wall - alone);
-  }, 0);
-  const prefilled = mixed.reduce((sum, { prefillTokens }) => sum + prefillTokens, 0);
-  return { stepMs, promptTokenMs: added / prefilled };
+  const added = sum(mixed, (step) => {
+    const alone = step.decodeTokens > 0 ? stepMs(step.decodeTokens, step.residentTokens) : 0;
+    return Math.max(0, step.wall - alone);
+  });
+  const promptTokenMs = added / sum(mixed, ({ prefillTokens }) => prefillTokens);
+  const prefillMs = promptTokenMs * sum(sizes, ({ prompt }) => prompt);
+  const outputs = sum(sizes, ({ output }) => output);
+  const capacity = fullSequences * Math.max(...sizes.map(({ prompt, output }) => prompt + output));
+  return Object.fromEntries(
+    Object.entries(results).map(([name, { tokensKept, meanResident }]) => {
+      const atEnd = Math.ceil(tokensKept / blockSize) * blockSize;
+      const sequences = Math.min(sizes.length, Math.floor(capacity / atEnd));
+      const decodeRate = (1000 * sequences) / stepMs(sequences, sequences * meanResident);
+      const rate = outputs / ((prefillMs + (1000 * outputs) / decodeRate) / 1000);
+      return [name, { rate, decodeRate, sequences }];
+    }),
+  );
 }
 
-export default async function run({ log, quick, options = [] }) {
+export default async function run({ log, quick }) {
   const model = await loadModel(folder);
   const backend = await createOrtBackend({ mode: "native", threads });
   log(backend.description);
@@ -171,63 +167,71 @@ export default async function run({ log, quick, options = [] }) {
     prompt: shortest + ((i * 389) % shortest),
     output,
   }));
-  const at = options.indexOf("--max-stall");
-  const scheduler = at < 0 ? {} : { maxStall: Number(options[at + 1]) };
-  const load = { sizes, numClients: count, scheduler };
-  const results = [];
-  for (const { name, ...setting } of order) {
-    const result = { name, ...(await serve({ model, backend }, setting, load)) };
-    results.push(result);
-    const { figures } = result;
-    log(
-      `${name === "full" ? "full cache" : `kept 1/${name}`}`.padEnd(12) +
-        `${figures.tokensPerSecond} tok/s, prefill-free ${figures.decodeTokensPerSecond} tok/s, ` +
-        `${figures.meanRunning} running, TTFT p50 ${figures.ttftMs.p50} p95 ${figures.ttftMs.p95} ms, ` +
-        `gap p50 ${figures.interTokenMs.p50} p95 ${figures.interTokenMs.p95} ms, ` +
-        `preempted ${figures.preemptions.recompute} + ${figures.preemptions.swap}`,
-    );
-  }
+  const settings = [full, ...compressed];
+  const turns = takingTurns(settings.map(({ name }) => name));
+  const load = { sizes, numClients: count };
+  const served = settings.map((setting) => serve({ model, backend, turns }, setting, load));
+  const report = setInterval(() => log(`${Math.round(100 * turns.done())} %`), 60_000);
+  const results = {};
+  for (const [i, result] of (await Promise.all(served)).entries())
+    results[settings[i].name] = result;
+  clearInterval(report);
   await backend.dispose();
 
-  const { stepMs, promptTokenMs } = costModel(results);
-  const promptTokens = sizes.reduce((sum, { prompt }) => sum + prompt, 0);
-  const capacity = fullSequences * Math.max(...sizes.map(({ prompt }) => prompt + output));
-  /** Tokens per second of a setting over all its runs: measured, and at most by the step costs. */
-  const rates = ({ name }) => {
-    const runs = results.filter((result) => result.name === name);
-    const total = (of) => runs.reduce((sum, run) => sum + of(run), 0);
-    const [{ outputs, meanResident }] = runs;
-    const sequences = Math.min(count, Math.floor(capacity / meanResident));
-    const decodeRate = (1000 * sequences) / stepMs(sequences, sequences * meanResident);
-    const seconds = (promptTokens * promptTokenMs) / 1000 + outputs / decodeRate;
-    return {
-      tokensPerSecond: total((run) => run.outputs) / total((run) => run.seconds),
-      decodeTokensPerSecond: (1000 * total((run) => run.decoded)) / total((run) => run.decodeMs),
-      bound: { tokensPerSecond: outputs / seconds, decodeTokensPerSecond: decodeRate },
-    };
-  };
-  const control = rates(full);
+  const bounds = boundsOf(results, sizes);
+  const figures = {};
+  for (const { name } of settings) {
+    const own = figuresOf(results[name], bounds[name]);
+    figures[name] = own;
+    log(
+      `${name === "full" ? "full cache" : `kept 1/${name}`}`.padEnd(12) +
+        `${own.tokensPerSecond} of at most ${own.bound.tokensPerSecond} tok/s, ` +
+        `prefill-free ${own.decodeTokensPerSecond} of ${own.bound.decodeTokensPerSecond} tok/s, ` +
+        `${own.meanRunning} running, TTFT p50 ${own.ttftMs.p50} p95 ${own.ttftMs.p95} ms, ` +
+        `gap p50 ${own.interTokenMs.p50} p95 ${own.interTokenMs.p95} ms, ` +
+        `preempted ${own.preemptions.recompute} + ${own.preemptions.swap}`,
+    );
+  }
   const ratios = {};
   let bound = Number.POSITIVE_INFINITY;
-  for (const setting of compressed) {
-    const own = rates(setting);
-    ratios[`factor${setting.name}`] = own.tokensPerSecond / control.tokensPerSecond;
-    ratios[`decode${setting.name}`] = own.decodeTokensPerSecond / control.decodeTokensPerSecond;
-    for (const rate of ["tokensPerSecond", "decodeTokensPerSecond"])
-      bound = Math.min(bound, own[rate] / own.bound[rate]);
-  }
+  for (const { name } of compressed)
+    for (const [ratio, rate] of [
+      [`factor${name}`, "rate"],
+      [`decode${name}`, "decodeRate"],
+    ]) {
+      ratios[ratio] = results[name][rate] / results.full[rate];
+      bound = Math.min(bound, results[name][rate] / bounds[name][rate]);
+    }
   ratios.bound = bound;
-  ratios.withinBudget = Number(results.every(({ withinBudget }) => withinBudget));
-  const rounded = (values) =>
-    Object.fromEntries(Object.entries(values).map(([k, v]) => [k, +v.toFixed(2)]));
+  const isWithin = ({ peakBytes, budget }) => peakBytes <= budget;
+  ratios.withinBudget = Number(Object.values(results).every(isWithin));
   return {
     ratios: Object.fromEntries(Object.entries(ratios).map(([k, v]) => [k, +v.toFixed(3)])),
-    figures: {
-      maxStall: at < 0 ? "default" : String(scheduler.maxStall),
-      runs: results.map(({ name, figures }) => ({ kept: name, ...figures })),
-      bounds: Object.fromEntries(
-        [full, ...compressed].map((setting) => [setting.name, rounded(rates(setting).bound)]),
-      ),
+    figures,
+  };
+}
+
+function figuresOf(result, bound) {
+  const { rate, decodeRate, firstTokens, gaps, peakBytes, budget, preemptions } = result;
+  const two = (value) => +value.toFixed(2);
+  const quantiles = (values) => ({
+    p50: two(quantile(values, 0.5)),
+    p95: two(quantile(values, 0.95)),
+  });
+  return {
+    tokensPerSecond: two(rate),
+    decodeTokensPerSecond: two(decodeRate),
+    bound: {
+      tokensPerSecond: two(bound.rate),
+      decodeTokensPerSecond: two(bound.decodeRate),
+      sequences: bound.sequences,
     },
+    meanRunning: two(result.meanRunning),
+    tokensKept: two(result.tokensKept),
+    ttftMs: quantiles(firstTokens),
+    interTokenMs: quantiles(gaps),
+    peakBytes,
+    budget,
+    preemptions,
   };
 }
